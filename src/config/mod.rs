@@ -1,0 +1,1 @@
+//! TOML and flags to each room's configuration.

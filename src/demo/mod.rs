@@ -1,0 +1,1 @@
+//! The embedded SIP server: registrar, echo, tones.

@@ -1,0 +1,255 @@
+//! The words in which the signalling rooms (`sip`, `signal`) and the call machine speak.
+//!
+//! A signalling room turns its protocol into [`Event`]s and carries out [`Command`]s. Both name a leg by its `LegId`;
+//! `LegId::side` says which room speaks for it. Offers and answers are `sdp::Session` values, never text.
+//!
+//! **Who forgets when.** A leg ends exactly once, and the first to say so wins: after [`Event::Ended`] the signalling
+//! room knows the leg no more, after [`Command::End`] the call machine knows it no more (the room still finishes its
+//! protocol: CANCEL, BYE, a challenged BYE). An event or command for a leg that its reader has forgotten is ignored.
+
+mod reason;
+
+pub use crate::base::{LegId, Side};
+use crate::sdp::Session;
+pub use reason::{Cause, Reason};
+use std::sync::Arc;
+
+/// A browser user's SIP identity: the name it signs in with. Unique in the gateway.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Account(pub Arc<str>);
+
+impl Account {
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Account {
+    fn from(name: &str) -> Self {
+        Account(name.into())
+    }
+}
+
+/// A SIP server or carrier: its place in the configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct TrunkId(pub u16);
+
+/// A party as the other one sees it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Party {
+    /// User part or number, unescaped; empty where anonymous.
+    pub user: String,
+    /// Host part; empty where there is none (a bare name or number).
+    pub host: String,
+    /// Display name; empty where there is none.
+    pub display: String,
+}
+
+/// Where a leg came from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Source {
+    /// A SIP server or carrier of the configuration.
+    Trunk(TrunkId),
+    /// A signed-in browser user.
+    Account(Account),
+}
+
+/// Whom a leg asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Callee {
+    /// A browser user of this gateway (an inbound INVITE to a contact that we registered).
+    Account(Account),
+    /// A user name or number, to be routed; `host` is set only where the caller wrote one.
+    Dialled(Party),
+}
+
+/// Which answer of a forked call: the SIP room numbers early dialogs from 0 in order of appearance.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Fork(pub u16);
+
+/// A leg that came in.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// Its id, minted by the signalling room.
+    pub leg: LegId,
+    /// Who brought it.
+    pub source: Source,
+    /// Who calls.
+    pub caller: Party,
+    /// Who is called.
+    pub callee: Callee,
+    /// What the caller offers. `None`: a delayed offer (SIP only); our offer goes into the 200, their answer comes
+    /// as [`Event::Accepted`].
+    pub offer: Option<Box<Session>>,
+    /// Max-Forwards left, to be carried across (RFC 3261 section 8.1.1.6). 70 for a browser's call.
+    pub hops: u8,
+    /// Call-ID, or the browser's own id of the call: for logs and records.
+    pub key: String,
+}
+
+/// A leg that goes out.
+#[derive(Clone, Debug)]
+pub struct Dial {
+    /// Its id, minted by the call machine.
+    pub leg: LegId,
+    /// Where to.
+    pub target: Target,
+    /// Whom the called party sees.
+    pub caller: Party,
+    /// Whom the leg asks for, as dialled.
+    pub callee: Party,
+    /// The browser user on whose behalf it is dialled: whose credentials answer a challenge (SIP only).
+    pub account: Option<Account>,
+    /// Our offer: to SIP, in the INVITE; to a browser, with the call that rings.
+    pub offer: Box<Session>,
+    /// Max-Forwards to send.
+    pub hops: u8,
+}
+
+/// Where an outgoing leg goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// Out to a SIP server, as `sip:user@trunk`.
+    Trunk(TrunkId),
+    /// To all sessions of a browser user; the first answer wins.
+    Account(Account),
+}
+
+/// From a signalling room to the call machine.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A new leg asks to be connected.
+    Incoming(Box<Incoming>),
+    /// A leg that we dialled makes progress: a 1xx (`code`), or a browser rings (180).
+    Progress {
+        /// The leg.
+        leg: LegId,
+        /// Which early dialog.
+        fork: Fork,
+        /// 100 to 199.
+        code: u16,
+        /// Early media: the answer so far.
+        answer: Option<Box<Session>>,
+    },
+    /// A leg that we dialled answered.
+    Answered {
+        /// The leg.
+        leg: LegId,
+        /// Which early dialog became the call.
+        fork: Fork,
+        /// The answer, unless an earlier reliable one stands.
+        answer: Option<Box<Session>>,
+    },
+    /// The far side of an established leg wants to change it (re-INVITE, UPDATE, a browser's `update`). To be met
+    /// by [`Command::Accept`] or [`Command::Refuse`].
+    Offered {
+        /// The leg.
+        leg: LegId,
+        /// What it offers. `None`: a re-INVITE without SDP; we accept with our own offer.
+        offer: Option<Box<Session>>,
+    },
+    /// Our offer ([`Command::Offer`], or a late one in a 200) was answered.
+    Accepted {
+        /// The leg.
+        leg: LegId,
+        /// The answer.
+        answer: Box<Session>,
+    },
+    /// Our [`Command::Offer`] was refused; the leg goes on as it was.
+    Refused {
+        /// The leg.
+        leg: LegId,
+        /// Why.
+        reason: Reason,
+    },
+    /// The leg is over: hung up, cancelled, failed, or refused by the far side.
+    Ended {
+        /// The leg.
+        leg: LegId,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+impl Event {
+    /// The leg that it is about.
+    pub fn leg(&self) -> LegId {
+        match self {
+            Event::Incoming(incoming) => incoming.leg,
+            Event::Progress { leg, .. }
+            | Event::Answered { leg, .. }
+            | Event::Offered { leg, .. }
+            | Event::Accepted { leg, .. }
+            | Event::Refused { leg, .. }
+            | Event::Ended { leg, .. } => *leg,
+        }
+    }
+}
+
+/// From the call machine to a signalling room.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Begin a leg.
+    Dial(Box<Dial>),
+    /// Tell an incoming leg of progress. To SIP a 1xx with the early answer; to a browser `ringing`, or (`code` 0)
+    /// only the answer to its offer, so that ICE and DTLS come up meanwhile.
+    Progress {
+        /// The leg.
+        leg: LegId,
+        /// 180 to 199, or 0.
+        code: u16,
+        /// The answer, where media may flow already.
+        answer: Option<Box<Session>>,
+    },
+    /// Answer an incoming leg.
+    Answer {
+        /// The leg.
+        leg: LegId,
+        /// The answer (or our offer, where theirs was delayed); `None` where the answer went out before.
+        session: Option<Box<Session>>,
+    },
+    /// Offer a change on an established leg (re-INVITE; a browser's `update`).
+    Offer {
+        /// The leg.
+        leg: LegId,
+        /// The offer.
+        offer: Box<Session>,
+    },
+    /// Accept what the far side offered.
+    Accept {
+        /// The leg.
+        leg: LegId,
+        /// The answer.
+        answer: Box<Session>,
+    },
+    /// Refuse what the far side offered (488, 491, 500); the leg goes on as it was.
+    Refuse {
+        /// The leg.
+        leg: LegId,
+        /// Why.
+        reason: Reason,
+    },
+    /// End the leg in whatever way its state asks for: reject, cancel or hang up.
+    End {
+        /// The leg.
+        leg: LegId,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+impl Command {
+    /// The leg that it is about.
+    pub fn leg(&self) -> LegId {
+        match self {
+            Command::Dial(dial) => dial.leg,
+            Command::Progress { leg, .. }
+            | Command::Answer { leg, .. }
+            | Command::Offer { leg, .. }
+            | Command::Accept { leg, .. }
+            | Command::Refuse { leg, .. }
+            | Command::End { leg, .. } => *leg,
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Bridgehead: a WebRTC-to-SIP gateway and session border controller.
+//!
+//! The rooms, lowest floor first. A room names only rooms on lower floors; `tests/tidy.rs` holds it to that.
+//!
+//! | Floor | Rooms |
+//! |---|---|
+//! | 0 | [`base`], and the crate `sip_codec` |
+//! | 1 | [`sdp`], [`rtp`], [`http`] |
+//! | 2 | [`leg`] |
+//! | 3 | [`sip`], [`signal`], [`webrtc`], [`media`] |
+//! | 4 | [`call`] |
+//! | 5 | [`net`], [`demo`] |
+//! | 6 | [`shard`] |
+//! | 7 | [`config`] |
+//! | 8 | [`node`] |
+//!
+//! Machines below floor 5 are pure: time and bytes go in, outputs come out. Only [`net`] makes system calls.
+
+pub mod base;
+pub mod call;
+pub mod config;
+pub mod demo;
+pub mod http;
+pub mod leg;
+pub mod media;
+pub mod net;
+pub mod node;
+pub mod rtp;
+pub mod sdp;
+pub mod shard;
+pub mod signal;
+pub mod sip;
+pub mod webrtc;

@@ -1,0 +1,2 @@
+//! Bridgehead.
+fn main() {}

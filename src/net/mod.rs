@@ -1,0 +1,1 @@
+//! Sockets. The only room with system calls and `unsafe`.

@@ -1,0 +1,1 @@
+//! Threads, pinning, signals, drain.
