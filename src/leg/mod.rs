@@ -9,7 +9,7 @@
 
 mod reason;
 
-pub use crate::base::{LegId, Side};
+pub use crate::base::{LegId, ShardId, Side};
 use crate::sdp::Session;
 pub use reason::{Cause, Reason};
 use std::sync::Arc;
@@ -251,5 +251,39 @@ impl Command {
             | Command::Refuse { leg, .. }
             | Command::End { leg, .. } => *leg,
         }
+    }
+}
+
+impl Account {
+    /// The shard on which all sessions, the registration and the calls of this user live.
+    ///
+    /// FNV-1a, so that it is the same in every process and at every start.
+    pub fn home(&self, shards: u8) -> ShardId {
+        home_of(self.0.as_bytes(), shards)
+    }
+}
+
+/// The shard, of `shards`, that a key names: an account, else a Call-ID. 0 where `shards` is 0.
+pub fn home_of(key: &[u8], shards: u8) -> ShardId {
+    let hash = key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    // FNV spreads badly into its high bits, which choose the shard: mix once more (Fibonacci hashing).
+    let mixed = (hash ^ hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ShardId(((u128::from(mixed) * u128::from(shards)) >> 64) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_spread_over_the_shards() {
+        let mut count = [0; 4];
+        for n in 0..4000 {
+            count[usize::from(Account::from(format!("user{n}").as_str()).home(4).0)] += 1;
+        }
+        assert!(count.iter().all(|&n| n > 800), "{count:?}");
+        assert_eq!(home_of(b"x", 1), ShardId(0));
     }
 }
