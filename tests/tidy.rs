@@ -18,8 +18,16 @@ const FLOORS: &[(u8, &[&str])] = &[
 ];
 const LONGEST_FILE: usize = 700;
 const TOP: &[&str] = &[
-    "Cargo.toml", "Cargo.lock", "CHANGELOG.md", "LICENSE", "README.md", "src", "benches",
-    "loadtest", "tests", "target",
+    "Cargo.toml",
+    "Cargo.lock",
+    "CHANGELOG.md",
+    "LICENSE",
+    "README.md",
+    "src",
+    "benches",
+    "loadtest",
+    "tests",
+    "target",
 ];
 
 fn root() -> &'static Path {
@@ -162,7 +170,10 @@ fn nothing_is_unfinished_ignored_or_unsafe_where_it_must_not_be() {
 fn the_top_level_holds_only_what_it_may() {
     for entry in fs::read_dir(root()).unwrap().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        assert!(name.starts_with('.') || TOP.contains(&name.as_str()), "{name} does not belong at the top level");
+        assert!(
+            name.starts_with('.') || TOP.contains(&name.as_str()),
+            "{name} does not belong at the top level"
+        );
     }
 }
 

@@ -1,0 +1,247 @@
+//! The shape of `bridgehead.toml`. Unknown keys are errors; every default is safe.
+
+use super::cores::parse_ports;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use toml::Spanned;
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct File {
+    /// Browsers: HTTP and WebSocket.
+    pub http: Http,
+    /// SIP.
+    pub sip: Sip,
+    /// RTP and WebRTC media.
+    pub media: Media,
+    /// Times of calls.
+    pub calls: Calls,
+    /// Caps.
+    pub limits: Limits,
+    /// SIP servers and carriers.
+    pub trunk: Vec<Trunk>,
+    /// Browser users.
+    pub user: Vec<User>,
+    /// Where calls go; the first that matches wins.
+    pub route: Vec<Route>,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Address of the web server, WebSocket and SDK.
+    #[serde(deserialize_with = "address")]
+    pub listen: SocketAddr,
+    /// Other sites whose pages may use this gateway (`https://app.example`); `*` allows any.
+    pub origins: Vec<String>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Http { listen: (Ipv4Addr::LOCALHOST, 8080).into(), origins: Vec::new() }
+    }
+}
+
+/// `[sip]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sip {
+    /// Address for SIP over UDP.
+    #[serde(deserialize_with = "address")]
+    pub listen: SocketAddr,
+    /// Address that others must use to reach `listen`, where it differs (NAT).
+    #[serde(deserialize_with = "maybe_address")]
+    pub advertise: Option<SocketAddr>,
+    /// What User-Agent and Server say; empty says nothing.
+    pub user_agent: String,
+}
+
+impl Default for Sip {
+    fn default() -> Self {
+        let user_agent = concat!("Bridgehead/", env!("CARGO_PKG_VERSION")).to_owned();
+        Sip { listen: (Ipv4Addr::LOCALHOST, 5060).into(), advertise: None, user_agent }
+    }
+}
+
+/// `[media]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Media {
+    /// Address of web media and RTP sockets.
+    pub listen: IpAddr,
+    /// Address that others must use to reach `listen`, where it differs (NAT).
+    pub advertise: Option<IpAddr>,
+    /// More addresses for web media alone, beside `listen`.
+    pub web_listen: Vec<IpAddr>,
+    /// First UDP port of web media; the shard's number is added. 0: any free port.
+    pub web_port: u16,
+    /// Ports of RTP towards SIP, shared out among the shards.
+    #[serde(deserialize_with = "ports")]
+    pub rtp_ports: RangeInclusive<u16>,
+    /// DTLS versions: `auto`, `1.2` or `1.3`.
+    pub dtls: Dtls,
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Media {
+            listen: Ipv4Addr::LOCALHOST.into(),
+            advertise: None,
+            web_listen: Vec::new(),
+            web_port: 10000,
+            rtp_ports: 16384..=32767,
+            dtls: Dtls::Auto,
+        }
+    }
+}
+
+/// `dtls`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Dtls {
+    /// Whatever the browser prefers.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// DTLS 1.2 only.
+    #[serde(rename = "1.2")]
+    V12,
+    /// DTLS 1.3 only.
+    #[serde(rename = "1.3")]
+    V13,
+}
+
+/// `[calls]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Calls {
+    /// Seconds that a call may ring.
+    pub ring_s: u32,
+    /// Seconds that a SIP server has for its first reply.
+    pub first_reply_s: u32,
+    /// Seconds that running calls have after SIGTERM.
+    pub drain_s: u32,
+    /// Seconds that a browser's calls outlive its signalling connection.
+    pub browser_grace_s: u32,
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Calls { ring_s: 180, first_reply_s: 5, drain_s: 30, browser_grace_s: 20 }
+    }
+}
+
+/// `[limits]`, each for the whole node.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Calls at once.
+    pub calls: u32,
+    /// Signed-in browser sessions.
+    pub sessions: u32,
+    /// Sessions of one user.
+    pub sessions_per_user: u32,
+    /// TCP connections.
+    pub connections: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { calls: 4_000, sessions: 20_000, sessions_per_user: 16, connections: 20_000 }
+    }
+}
+
+/// `[[trunk]]`: a SIP server or carrier.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trunk {
+    /// Its name in `[[user]]` and `[[route]]`.
+    pub name: Spanned<String>,
+    /// Its address.
+    #[serde(deserialize_with = "address")]
+    pub address: SocketAddr,
+    /// Host part of the addresses there; `address` where empty.
+    #[serde(default)]
+    pub domain: String,
+    /// Our own credentials for calls that are no user's.
+    #[serde(default)]
+    pub username: String,
+    /// The password to `username`.
+    #[serde(default)]
+    pub password: String,
+    /// Only challenges of this realm are answered; any of the trunk's where empty.
+    #[serde(default)]
+    pub realm: String,
+    /// Other addresses from which it sends requests.
+    #[serde(default)]
+    pub accept: Vec<IpAddr>,
+    /// Codecs allowed towards it, best first.
+    #[serde(default)]
+    pub codecs: Vec<Spanned<String>>,
+}
+
+/// `[[user]]`: a browser user.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// The name to sign in with.
+    pub name: Spanned<String>,
+    /// The password to sign in with.
+    pub password: String,
+    /// The trunk to register with; none where empty.
+    #[serde(default)]
+    pub trunk: Option<Spanned<String>>,
+    /// User part at the SIP server; `name` where empty.
+    #[serde(default)]
+    pub sip_user: String,
+    /// Digest user name at the SIP server; `sip_user` where empty.
+    #[serde(default)]
+    pub sip_username: String,
+    /// Digest password at the SIP server; `password` where empty.
+    #[serde(default)]
+    pub sip_password: String,
+}
+
+/// `[[route]]`: where a call goes. A browser user's call that no route matches goes to the user's own trunk.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// `users`, or the name of the trunk that the call comes from; any where absent.
+    #[serde(default)]
+    pub from: Option<Spanned<String>>,
+    /// How the called number or name begins; anything where empty.
+    #[serde(default)]
+    pub number: String,
+    /// The trunk that it goes to.
+    #[serde(default)]
+    pub trunk: Option<Spanned<String>>,
+    /// Or the SIP code that it is refused with.
+    #[serde(default)]
+    pub reject: Option<Spanned<u16>>,
+}
+
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let fix = match text.parse::<IpAddr>() {
+            Ok(IpAddr::V6(ip)) => format!("[{ip}]:5060"),
+            Ok(ip) => format!("{ip}:5060"),
+            Err(_) => "127.0.0.1:5060".to_owned(),
+        };
+        format!("{text:?} is not an address and port; write it as \"{fix}\"")
+    })
+}
+
+fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    parse_address(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+fn maybe_address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    address(from).map(Some)
+}
+
+fn ports<'de, D: Deserializer<'de>>(from: D) -> Result<RangeInclusive<u16>, D::Error> {
+    parse_ports(&String::deserialize(from)?).map_err(D::Error::custom)
+}
