@@ -1,1 +1,16 @@
-//! Sockets. The only room with system calls and `unsafe`.
+//! Sockets: batched UDP, TCP, polling, and what else asks the kernel. The only room with system calls and `unsafe`.
+//!
+//! Nothing here blocks and nothing here allocates once a batch and a socket exist. A full socket drops and counts.
+
+mod batch;
+mod cpu;
+mod poll;
+mod sys;
+mod tcp;
+mod udp;
+
+pub use batch::{BATCH, Batch, Slot};
+pub use cpu::{online_cores, pin, thread_time};
+pub use poll::{Poll, Ready, Waker};
+pub use tcp::{Listener, READ_SIZE, Stream, TcpOptions};
+pub use udp::{Counters, Received, Sockets, Udp, UdpOptions};

@@ -1,0 +1,270 @@
+//! The system calls that neither std nor socket2 has: `recvmmsg`, `sendmmsg`, and a socket's drop count.
+#![allow(unsafe_code)]
+
+use super::batch::{BATCH, Slot};
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+
+/// A socket address as the kernel reads and writes it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+union Address {
+    family: libc::sa_family_t,
+    v4: libc::sockaddr_in,
+    v6: libc::sockaddr_in6,
+}
+
+impl Address {
+    // SAFETY: every field of the union is plain old data, for which all-zero is a value (family 0: unspecified).
+    const NONE: Address = unsafe { MaybeUninit::zeroed().assume_init() };
+
+    fn write(&mut self, address: SocketAddr) -> libc::socklen_t {
+        match address {
+            SocketAddr::V4(address) => {
+                self.v4 = libc::sockaddr_in {
+                    sin_family: libc::AF_INET as libc::sa_family_t,
+                    sin_port: address.port().to_be(),
+                    sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
+                    sin_zero: [0; 8],
+                };
+                size_of::<libc::sockaddr_in>() as libc::socklen_t
+            }
+            SocketAddr::V6(address) => {
+                self.v6 = libc::sockaddr_in6 {
+                    sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                    sin6_port: address.port().to_be(),
+                    sin6_flowinfo: address.flowinfo(),
+                    sin6_addr: libc::in6_addr { s6_addr: address.ip().octets() },
+                    sin6_scope_id: address.scope_id(),
+                };
+                size_of::<libc::sockaddr_in6>() as libc::socklen_t
+            }
+        }
+    }
+
+    fn read(&self) -> Option<SocketAddr> {
+        // SAFETY: the union was zeroed at first and is only written by `write` and by the kernel, so all its bytes
+        // are initialised; `family` lies at offset 0 of both address structs.
+        match i32::from(unsafe { self.family }) {
+            libc::AF_INET => {
+                // SAFETY: as above; any bytes are a `sockaddr_in`.
+                let v4 = unsafe { self.v4 };
+                let ip = Ipv4Addr::from(v4.sin_addr.s_addr.to_ne_bytes());
+                Some(SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(v4.sin_port))))
+            }
+            libc::AF_INET6 => {
+                // SAFETY: as above; any bytes are a `sockaddr_in6`.
+                let v6 = unsafe { self.v6 };
+                let (ip, port) = (Ipv6Addr::from(v6.sin6_addr.s6_addr), u16::from_be(v6.sin6_port));
+                Some(SocketAddr::V6(SocketAddrV6::new(ip, port, v6.sin6_flowinfo, v6.sin6_scope_id)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Message headers for one call of `recvmmsg` or `sendmmsg`, kept so that no call builds them on the stack.
+pub(super) struct Headers {
+    addresses: [Address; BATCH],
+    parts: [libc::iovec; BATCH],
+    messages: [libc::mmsghdr; BATCH],
+    filled: usize,
+}
+
+// SAFETY: the raw pointers inside are written at the start of each call and read only by that call.
+unsafe impl Send for Headers {}
+
+impl std::fmt::Debug for Headers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Headers")
+    }
+}
+
+impl Default for Headers {
+    fn default() -> Self {
+        let part = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
+        // SAFETY: all-zero is a value of `mmsghdr`: null pointers and zero lengths.
+        let message: libc::mmsghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+        Headers {
+            addresses: [Address::NONE; BATCH],
+            parts: [part; BATCH],
+            messages: [message; BATCH],
+            filled: 0,
+        }
+    }
+}
+
+impl Headers {
+    /// Receives into `slots` (at most [`BATCH`] of them) without waiting. Gives how many of them now hold a datagram,
+    /// and how many of these were longer than a slot (they are left empty).
+    pub(super) fn receive(&mut self, fd: BorrowedFd<'_>, slots: &mut [Slot]) -> io::Result<(usize, usize)> {
+        let count = slots.len().min(BATCH);
+        for (n, slot) in slots.iter_mut().take(count).enumerate() {
+            let area = slot.packet.receive_area();
+            self.parts[n] = libc::iovec { iov_base: area.as_mut_ptr().cast(), iov_len: area.len() };
+            self.point(n, size_of::<Address>() as libc::socklen_t);
+        }
+        // SAFETY: the first `count` headers point at parts and addresses of `self` and at the receive areas of
+        // distinct slots, all borrowed mutably and alive until this function returns; lengths are those of the areas.
+        let got = unsafe {
+            libc::recvmmsg(
+                fd.as_raw_fd(),
+                self.messages.as_mut_ptr(),
+                count as libc::c_uint,
+                libc::MSG_DONTWAIT as _,
+                ptr::null_mut(),
+            )
+        };
+        let got = usize::try_from(got).map_err(|_| io::Error::last_os_error())?;
+        let mut cut = 0;
+        for (n, slot) in slots.iter_mut().take(got).enumerate() {
+            let message = &self.messages[n];
+            let whole = message.msg_hdr.msg_flags & libc::MSG_TRUNC == 0;
+            let remote = self.addresses[n].read();
+            cut += usize::from(!whole);
+            slot.packet.received(match remote {
+                Some(_) if whole => message.msg_len as usize,
+                _ => 0,
+            });
+            slot.remote = remote.unwrap_or(slot.remote);
+            slot.send = false;
+        }
+        Ok((got, cut))
+    }
+
+    /// Begins a run of sends.
+    pub(super) fn start(&mut self) {
+        self.filled = 0;
+    }
+
+    /// Adds a datagram to the run; false where the run is full.
+    pub(super) fn add(&mut self, slot: &mut Slot) -> bool {
+        let n = self.filled;
+        if n == BATCH {
+            return false;
+        }
+        let length = self.addresses[n].write(slot.remote);
+        let bytes = slot.packet.bytes_mut();
+        self.parts[n] = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+        self.point(n, length);
+        self.filled = n + 1;
+        true
+    }
+
+    /// How many datagrams the run has.
+    pub(super) fn run(&self) -> usize {
+        self.filled
+    }
+
+    /// Sends the run from its datagram number `from` on, without waiting. Gives how many went out (at least one).
+    ///
+    /// # Safety
+    /// The slots given to [`Headers::add`] since [`Headers::start`] must not have been moved, changed or dropped.
+    pub(super) unsafe fn send(&mut self, fd: BorrowedFd<'_>, from: usize) -> io::Result<usize> {
+        let messages = &mut self.messages[from..self.filled];
+        let sent = if let [message] = messages {
+            // A single message needs no array: one copy of a header less each way.
+            // SAFETY: as below.
+            let sent =
+                unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message.msg_hdr, libc::MSG_DONTWAIT) };
+            if sent < 0 { -1 } else { 1 }
+        } else {
+            // SAFETY: the headers point at parts and addresses of `self` and, by this function's contract, at slots
+            // that still lie where they lay; the kernel only reads the bytes.
+            unsafe {
+                libc::sendmmsg(
+                    fd.as_raw_fd(),
+                    messages.as_mut_ptr(),
+                    messages.len() as libc::c_uint,
+                    libc::MSG_DONTWAIT as _,
+                )
+            }
+        };
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
+
+    fn point(&mut self, n: usize, address_length: libc::socklen_t) {
+        let message = &mut self.messages[n].msg_hdr;
+        message.msg_name = (&raw mut self.addresses[n]).cast();
+        message.msg_namelen = address_length;
+        message.msg_iov = &raw mut self.parts[n];
+        message.msg_iovlen = 1;
+        message.msg_control = ptr::null_mut();
+        message.msg_controllen = 0;
+        message.msg_flags = 0;
+    }
+}
+
+/// How many datagrams the kernel has dropped on this socket, mostly because its receive buffer was full.
+pub(super) fn drops(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut memory = [0_u32; 9];
+    let mut length = size_of_val(&memory) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes into `memory`, which is that long and valid for any bytes.
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            memory.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(memory[libc::SK_MEMINFO_DROPS as usize]) }
+}
+
+/// Binds the calling thread to one core.
+pub(super) fn set_affinity(core: usize) -> io::Result<()> {
+    // SAFETY: all-zero is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { MaybeUninit::zeroed().assume_init() };
+    if core >= 8 * size_of::<libc::cpu_set_t>() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: `core` is within the set, as checked.
+    unsafe { libc::CPU_SET(core, &mut set) };
+    // SAFETY: `set` is a whole set of the size given; thread 0 is the calling one.
+    let result = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The cores that the calling thread may run on.
+pub(super) fn affinity() -> io::Result<Vec<usize>> {
+    // SAFETY: all-zero is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: the kernel writes at most the size given into `set`.
+    let result = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: every number asked for is within the set.
+    Ok((0..8 * size_of::<libc::cpu_set_t>()).filter(|&n| unsafe { libc::CPU_ISSET(n, &set) }).collect())
+}
+
+/// CPU time that the calling thread has used.
+pub(super) fn thread_time() -> std::time::Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes a whole `timespec`.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    if result < 0 {
+        return std::time::Duration::ZERO;
+    }
+    std::time::Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_survive_the_kernel_form() {
+        for text in ["192.0.2.7:5060", "[2001:db8::7]:49170", "[fe80::1%3]:9", "0.0.0.0:0"] {
+            let address: SocketAddr = text.parse().unwrap();
+            let mut raw = Address::NONE;
+            assert!(raw.write(address) >= 16);
+            assert_eq!(raw.read(), Some(address));
+        }
+        assert_eq!(Address::NONE.read(), None);
+    }
+}

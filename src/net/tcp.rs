@@ -1,0 +1,162 @@
+//! TCP: listeners that shards share, and streams with a bounded queue of bytes to write.
+
+use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
+
+/// The most that one read takes.
+pub const READ_SIZE: usize = 16 * 1024;
+
+/// How to open a listener.
+#[derive(Clone, Debug)]
+pub struct TcpOptions {
+    /// Where to bind; port 0 takes any.
+    pub address: SocketAddr,
+    /// The network device (or VRF) to stay on.
+    pub device: Option<String>,
+    /// Share the port with the other shards (`SO_REUSEPORT`).
+    pub share: bool,
+    /// Connections that may wait to be accepted.
+    pub backlog: u16,
+}
+
+/// A bound, non-blocking TCP listener.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Opens one.
+    pub fn open(options: &TcpOptions) -> io::Result<Listener> {
+        let socket = Socket::new(Domain::for_address(options.address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        // Connections of an earlier process that linger in TIME_WAIT must not keep us from starting.
+        socket.set_reuse_address(true)?;
+        if options.address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        if options.share {
+            socket.set_reuse_port(true)?;
+        }
+        if let Some(device) = &options.device {
+            socket.bind_device(Some(device.as_bytes()))?;
+        }
+        socket.bind(&options.address.into())?;
+        socket.listen(i32::from(options.backlog))?;
+        let socket = TcpListener::from(socket);
+        Ok(Listener { address: socket.local_addr()?, socket })
+    }
+
+    /// Where it is bound.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The next waiting connection. `Ok(None)`: none is left, wait for the next edge.
+    pub fn accept(&self) -> io::Result<Option<(Stream, SocketAddr)>> {
+        loop {
+            match self.socket.accept() {
+                Ok((stream, remote)) => {
+                    stream.set_nonblocking(true)?;
+                    stream.set_nodelay(true)?;
+                    return Ok(Some((
+                        Stream { socket: stream, queue: VecDeque::new(), closing: false },
+                        remote,
+                    )));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                // A connection that was gone before we took it is not the listener's fault.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted
+                    ) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    pub(super) fn raw(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+/// A non-blocking TCP connection.
+#[derive(Debug)]
+pub struct Stream {
+    socket: TcpStream,
+    queue: VecDeque<u8>,
+    closing: bool,
+}
+
+impl Stream {
+    /// Reads once. `Ok(None)`: nothing is there, wait for the next edge. `Ok(Some(0))`: the far side has ended.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            match self.socket.read(buffer) {
+                Ok(count) => return Ok(Some(count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Writes what the kernel takes and queues the rest, up to `cap` bytes; an error where there would be more.
+    pub fn write(&mut self, mut bytes: &[u8], cap: usize) -> io::Result<()> {
+        while self.queue.is_empty() && !bytes.is_empty() {
+            match self.socket.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if self.queue.len() + bytes.len() > cap {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        self.queue.extend(bytes);
+        Ok(())
+    }
+
+    /// Writes what was queued, as far as the kernel takes it. True once nothing is queued.
+    pub fn flush(&mut self) -> io::Result<bool> {
+        while !self.queue.is_empty() {
+            match self.socket.write(self.queue.as_slices().0) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => drop(self.queue.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // A burst's memory is not kept for an idle connection.
+        self.queue.shrink_to(READ_SIZE);
+        Ok(true)
+    }
+
+    /// Says that the connection ends once its queue is written, and whether that is now.
+    pub fn close(&mut self) -> bool {
+        self.closing = true;
+        self.queue.is_empty()
+    }
+
+    /// Whether [`Stream::close`] was called.
+    pub fn closing(&self) -> bool {
+        self.closing
+    }
+
+    /// Ends our direction, so that the far side reads all that was written before it reads the end.
+    pub fn shut(&self) {
+        let _ = self.socket.shutdown(std::net::Shutdown::Write);
+    }
+
+    pub(super) fn raw(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}

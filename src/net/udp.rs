@@ -1,0 +1,323 @@
+//! UDP sockets: opened with all that the configuration asks for, read and written in batches.
+//!
+//! **Nothing is left behind.** Readiness is edge-triggered: the kernel tells of a socket once after each arrival, and
+//! says nothing more of datagrams that are left unread. [`Sockets::receive`] therefore says whether the queue was seen
+//! empty. It asks `recvmmsg` for at least two datagrams. Where fewer came than were asked for, the kernel looked for
+//! one more and found none, so at that moment the queue was empty ([`Received::Drained`]); whatever arrives later
+//! raises a new edge. That spares the second system call which reading until `EAGAIN` costs. Where all that were
+//! asked for came, or an error ended the call, nothing is known, and the caller must read again without waiting for an
+//! edge ([`Received::More`]). An error after the first datagram is stored by the kernel and shortens the batch too;
+//! on an unconnected socket without `IP_RECVERR` only a lack of memory does that, and the next arrival mends it.
+
+use super::batch::{BATCH, Batch};
+use super::sys;
+use crate::base::{ShardId, Slab, SocketId, counters};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+counters! {
+    /// What happened at the sockets.
+    pub struct Counters {
+        /// Datagrams received.
+        received,
+        /// System calls that received them.
+        receive_calls,
+        /// Datagrams longer than a slot, dropped.
+        too_long,
+        /// Receives that failed, other than for want of datagrams.
+        receive_failed,
+        /// Datagrams sent.
+        sent,
+        /// System calls that sent them.
+        send_calls,
+        /// Datagrams dropped because the socket's send buffer was full.
+        full,
+        /// Errors that an earlier datagram came back with (ICMP unreachable).
+        refused,
+        /// Datagrams that the kernel would not send: no route, too long, forbidden.
+        unsendable,
+        /// Datagrams for a socket that was closed meanwhile.
+        closed,
+    }
+}
+
+/// How to open a UDP socket.
+#[derive(Clone, Debug)]
+pub struct UdpOptions {
+    /// Where to bind; port 0 takes any.
+    pub address: SocketAddr,
+    /// The network device (or VRF) to stay on.
+    pub device: Option<String>,
+    /// Share the port with the other shards (`SO_REUSEPORT`).
+    pub share: bool,
+    /// Bytes wanted for the receive queue; 0 leaves the system's default.
+    pub receive_buffer: usize,
+    /// Bytes wanted for the send queue; 0 leaves the system's default.
+    pub send_buffer: usize,
+    /// Differentiated services code point of what is sent (RFC 2474).
+    pub dscp: Option<u8>,
+    /// Many packets to many addresses leave by it: gather them from the whole batch into one send.
+    pub gather: bool,
+}
+
+impl UdpOptions {
+    /// A socket at this address, with nothing else asked for.
+    pub fn new(address: SocketAddr) -> UdpOptions {
+        UdpOptions {
+            address,
+            device: None,
+            share: false,
+            receive_buffer: 0,
+            send_buffer: 0,
+            dscp: None,
+            gather: false,
+        }
+    }
+}
+
+/// A bound, non-blocking UDP socket.
+#[derive(Debug)]
+pub struct Udp {
+    socket: Socket,
+    address: SocketAddr,
+    receive_buffer: usize,
+    send_buffer: usize,
+    gather: bool,
+}
+
+impl Udp {
+    /// Opens and binds one.
+    pub fn open(options: &UdpOptions) -> io::Result<Udp> {
+        let socket = Socket::new(Domain::for_address(options.address), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        if options.address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        if options.share {
+            socket.set_reuse_port(true)?;
+        }
+        if let Some(device) = &options.device {
+            socket.bind_device(Some(device.as_bytes()))?;
+        }
+        if options.receive_buffer > 0 {
+            socket.set_recv_buffer_size(options.receive_buffer)?;
+        }
+        if options.send_buffer > 0 {
+            socket.set_send_buffer_size(options.send_buffer)?;
+        }
+        if let Some(dscp) = options.dscp {
+            let class = u32::from(dscp) << 2;
+            if options.address.is_ipv6() { socket.set_tclass_v6(class) } else { socket.set_tos_v4(class) }?;
+        }
+        socket.bind(&options.address.into())?;
+        let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(Udp {
+            address,
+            receive_buffer: socket.recv_buffer_size()?,
+            send_buffer: socket.send_buffer_size()?,
+            gather: options.gather,
+            socket,
+        })
+    }
+
+    /// Where it is bound.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The receive buffer that the kernel granted, in the kernel's own counting (its overhead included: Linux doubles
+    /// what was asked for).
+    pub fn receive_buffer(&self) -> usize {
+        self.receive_buffer
+    }
+
+    /// The send buffer that the kernel granted, counted as [`Udp::receive_buffer`].
+    pub fn send_buffer(&self) -> usize {
+        self.send_buffer
+    }
+
+    /// How many datagrams the kernel has dropped here, mostly for want of receive buffer. 0 where it won't say.
+    pub fn drops(&self) -> u32 {
+        sys::drops(self.fd()).unwrap_or(0)
+    }
+
+    pub(super) fn raw(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// What is known of a socket after a receive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Received {
+    /// Its queue was seen empty: wait for the next edge.
+    Drained,
+    /// There may be more: read again before waiting.
+    More,
+}
+
+/// The UDP sockets of a shard.
+#[derive(Debug)]
+pub struct Sockets {
+    table: Slab<SocketId, Udp>,
+    counters: Counters,
+    sent: [bool; BATCH],
+}
+
+impl Sockets {
+    /// An empty table of at most `cap` sockets.
+    pub fn new(shard: ShardId, cap: usize) -> Sockets {
+        Sockets { table: Slab::new(shard, cap), counters: Counters::default(), sent: [false; BATCH] }
+    }
+
+    /// Takes a socket in; gives it back where the table is full.
+    pub fn insert(&mut self, socket: Udp) -> Result<SocketId, Udp> {
+        self.table.insert(socket)
+    }
+
+    /// The socket, if it is still open.
+    pub fn get(&self, id: SocketId) -> Option<&Udp> {
+        self.table.get(id)
+    }
+
+    /// Takes a socket out; dropping it closes it.
+    pub fn remove(&mut self, id: SocketId) -> Option<Udp> {
+        self.table.remove(id)
+    }
+
+    /// Every socket by id.
+    pub fn iter(&self) -> impl Iterator<Item = (SocketId, &Udp)> {
+        self.table.iter()
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Appends up to `limit` datagrams of a socket to the batch. The batch must have room for two, so that a receive
+    /// of one can show that there is no second.
+    pub fn receive(&mut self, id: SocketId, batch: &mut Batch, limit: usize) -> Received {
+        let Some(socket) = self.table.get(id) else { return Received::Drained };
+        let start = batch.len;
+        let end = BATCH.min(start + limit.max(2));
+        if start + 2 > BATCH {
+            return Received::More;
+        }
+        let slots = &mut batch.slots[start..end];
+        self.counters.receive_calls += 1;
+        match batch.headers.receive(socket.fd(), slots) {
+            Ok((got, cut)) => {
+                slots.iter_mut().take(got).for_each(|slot| slot.socket = id);
+                batch.len += got;
+                self.counters.received += got as u64;
+                self.counters.too_long += cut as u64;
+                if got < end - start { Received::Drained } else { Received::More }
+            }
+            Err(error) => self.on_receive_error(&error),
+        }
+    }
+
+    fn on_receive_error(&mut self, error: &io::Error) -> Received {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => Received::Drained,
+            io::ErrorKind::Interrupted => Received::More,
+            // ICMP told of an earlier datagram. The error is spent; datagrams may wait behind it.
+            io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable => {
+                self.counters.refused += 1;
+                Received::More
+            }
+            // A lack of memory, or a fault of ours: never spin on it.
+            _ => {
+                self.counters.receive_failed += 1;
+                Received::Drained
+            }
+        }
+    }
+
+    /// Sends every slot of the batch that is marked, in order for each socket, and empties the batch.
+    pub fn send(&mut self, batch: &mut Batch) {
+        let Batch { slots, len, headers } = batch;
+        let slots = &mut slots[..*len];
+        *len = 0;
+        self.sent = [false; BATCH];
+        for first in 0..slots.len() {
+            if !slots[first].send || self.sent[first] {
+                continue;
+            }
+            let id = slots[first].socket;
+            let Some(socket) = self.table.get(id) else {
+                self.counters.closed += 1;
+                continue;
+            };
+            headers.start();
+            for (slot, sent) in slots[first..].iter_mut().zip(&mut self.sent[first..]) {
+                if slot.send && slot.socket == id && !*sent {
+                    *sent = headers.add(slot);
+                } else if slot.send && !socket.gather {
+                    break;
+                }
+            }
+            send_run(socket, headers, &mut self.counters);
+        }
+    }
+
+    /// Sends one datagram that lies elsewhere.
+    pub fn send_one(&mut self, id: SocketId, to: SocketAddr, bytes: &[u8]) {
+        let Some(socket) = self.table.get(id) else {
+            self.counters.closed += 1;
+            return;
+        };
+        self.counters.send_calls += 1;
+        match socket.socket.send_to(bytes, &to.into()) {
+            Ok(_) => self.counters.sent += 1,
+            Err(error) => count_send_error(&error, &mut self.counters),
+        }
+    }
+}
+
+/// Sends what [`sys::Headers::add`] gathered. A datagram that fails is skipped and counted; a full socket drops the
+/// rest of the run.
+#[allow(unsafe_code)]
+fn send_run(socket: &Udp, headers: &mut sys::Headers, counters: &mut Counters) {
+    let (mut from, mut retried) = (0, None);
+    while from < headers.run() {
+        counters.send_calls += 1;
+        // SAFETY: `Sockets::send` holds the slots by exclusive borrow from `add` until after this call.
+        match unsafe { headers.send(socket.fd(), from) } {
+            Ok(sent) => {
+                counters.sent += sent as u64;
+                from += sent.max(1);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                counters.full += (headers.run() - from) as u64;
+                return;
+            }
+            // The error belongs to an earlier datagram and is spent: try this one once more.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused && retried != Some(from) => {
+                counters.refused += 1;
+                retried = Some(from);
+            }
+            Err(error) => {
+                count_send_error(&error, counters);
+                from += 1;
+            }
+        }
+    }
+}
+
+fn count_send_error(error: &io::Error, counters: &mut Counters) {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => counters.full += 1,
+        io::ErrorKind::ConnectionRefused => counters.refused += 1,
+        _ => counters.unsendable += 1,
+    }
+}

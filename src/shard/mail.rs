@@ -1,0 +1,40 @@
+//! What shards tell each other. Values only: nothing is shared, nothing is borrowed.
+
+use crate::base::FlowId;
+use crate::sip;
+
+/// A message from one shard to another.
+#[derive(Debug)]
+pub enum Mail {
+    /// A SIP message that landed on the sender but belongs to the receiver.
+    Sip {
+        /// The flow by which it came: the sender's.
+        flow: sip::Flow,
+        /// The whole message.
+        data: Vec<u8>,
+    },
+    /// A browser's text for the session's home.
+    Text {
+        /// The connection: the sender's.
+        flow: FlowId,
+        /// One JSON value.
+        text: String,
+    },
+    /// The home's answer to a browser on a connection of the receiver.
+    Write {
+        /// The connection: the receiver's.
+        flow: FlowId,
+        /// One JSON value.
+        text: String,
+    },
+    /// The home wants a connection of the receiver closed.
+    Close {
+        /// The connection: the receiver's.
+        flow: FlowId,
+    },
+    /// A connection of the sender is gone; the receiver is home to its session.
+    Closed {
+        /// The connection: the sender's.
+        flow: FlowId,
+    },
+}
