@@ -1,0 +1,680 @@
+/**
+ * Bridgehead: telephone calls from a web page.
+ *
+ *     const client = await Bridgehead.connect({ user: 'alice', password: 'secret' });
+ *     const call = client.dial('echo');
+ *     document.querySelector('audio').srcObject = call.remoteStream;
+ *     await call.answered;
+ *
+ * One WebSocket carries all calls (src/signal/SCHEMA.md); each call has a peer connection of its own.
+ * @module bridgehead
+ */
+
+const PROTOCOL = 'bridgehead.v1';
+const VERSION = 1;
+const CONNECT_MS = 10_000;
+const PING_MS = 20_000;
+const PONG_MS = 10_000;
+/** Browsers often recover from `disconnected` by themselves; an ICE restart sooner than this only adds noise. */
+const PATIENCE_MS = 2_500;
+/** SIP codes of what the user does, as the gateway would name them. */
+const CODES = { hangup: 0, cancelled: 487, busy: 486, declined: 603 };
+/** Methods between this module's classes, out of an application's sight. */
+const TELL = Symbol('tell');
+const HANDLE = Symbol('handle');
+const START = Symbol('start');
+const END = Symbol('end');
+
+/** What went wrong. `name` is stable and meant for programs; `code` is the SIP response code beside it, or 0. */
+export class BridgeheadError extends Error {
+  /** @param {string} name @param {string} message @param {number} [code] @param {unknown} [cause] */
+  constructor(name, message, code = 0, cause = undefined) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = name;
+    this.code = code;
+  }
+}
+
+/** Named events; a listener that throws harms nobody else. */
+class Emitter {
+  /** @type {Map<string, Set<Function>>} */
+  #listeners = new Map();
+
+  /** Listens. Returns a function that stops listening. */
+  on(name, listener) {
+    if (!this.#listeners.has(name)) this.#listeners.set(name, new Set());
+    this.#listeners.get(name).add(listener);
+    return () => this.off(name, listener);
+  }
+
+  once(name, listener) {
+    const stop = this.on(name, (detail) => {
+      stop();
+      listener(detail);
+    });
+    return stop;
+  }
+
+  off(name, listener) {
+    this.#listeners.get(name)?.delete(listener);
+  }
+
+  /** Tells all listeners; false where there are none. */
+  [TELL](name, detail) {
+    const listeners = [...(this.#listeners.get(name) ?? [])];
+    for (const listener of listeners) {
+      try {
+        listener(detail);
+      } catch (error) {
+        // An uncaught error of the page, not a broken call.
+        globalThis.reportError?.(error);
+      }
+    }
+    return listeners.length > 0;
+  }
+}
+
+/** One call. Made by {@link Bridgehead#dial}, or given with the event `incoming`. */
+export class Call extends Emitter {
+  /** @type {any} the client's side: `request`, `forget`, `iceServers` */
+  #line;
+  /** @type {RTCPeerConnection | null} */
+  #pc = null;
+  /** @type {MediaStream | null} */
+  #local = null;
+  /** The stream is ours, so its tracks are stopped at the end. */
+  #owned = false;
+  #state;
+  #media = 'new';
+  #muted = false;
+  /** The gateway knows of this call: ending it must be said. */
+  #told;
+  /** @type {string | null} the offer of an incoming call */
+  #offer;
+  /** Descriptions are applied one after another, in the order of their messages. */
+  #steps = Promise.resolve();
+  /** Counts our offers, so that the answer to one that was overtaken is not applied. */
+  #round = 0;
+  #restarts;
+  /** Our answer is on its way or there: from now on the call is hung up, not rejected. */
+  #taken = false;
+  #settle = {};
+
+  /** For this module only. */
+  constructor(line, { id, direction, from, to, offer = null }) {
+    super();
+    this.#line = line;
+    /** @readonly */
+    this.id = id;
+    /** @readonly @type {'outgoing' | 'incoming'} */
+    this.direction = direction;
+    /** @readonly @type {{user: string, host: string, display: string}} */
+    this.from = from;
+    /** @readonly @type {string} */
+    this.to = to;
+    /** There from the start and filled when sound comes: attach it to an audio element at once. @readonly */
+    this.remoteStream = new MediaStream();
+    this.#offer = offer;
+    this.#told = direction === 'incoming';
+    this.#state = direction === 'incoming' ? 'incoming' : 'dialling';
+    /** Resolved by the answer, rejected with a {@link BridgeheadError} by whatever ends the call before. */
+    this.answered = new Promise((resolve, reject) => {
+      this.#settle.answered = resolve;
+      this.#settle.failed = reject;
+    });
+    // An application that listens to events instead must not see an unhandled rejection.
+    this.answered.catch(() => {});
+    /** Resolved with `{reason, code}` when the call is over; never rejected. @type {Promise<any>} */
+    this.ended = new Promise((resolve) => {
+      this.#settle.ended = resolve;
+    });
+  }
+
+  /** `dialling`, `ringing`, `early`; `incoming`, `answering`; `answered`; `ended`. */
+  get state() {
+    return this.#state;
+  }
+
+  /** `new`, `connected`, or `interrupted` while the network is away. */
+  get media() {
+    return this.#media;
+  }
+
+  /** What is sent: the microphone, or the stream that was given. */
+  get localStream() {
+    return this.#local;
+  }
+
+  get muted() {
+    return this.#muted;
+  }
+
+  /** The peer connection beneath, for what this interface doesn't offer. */
+  get connection() {
+    return this.#pc;
+  }
+
+  /** Takes an incoming call. Resolves when it is answered. */
+  answer({ audio = true } = {}) {
+    if (this.direction === 'outgoing') {
+      return Promise.reject(new BridgeheadError('wrong_state', 'Only an incoming call can be answered.'));
+    }
+    if (this.#state !== 'incoming') return this.answered;
+    this.#state = 'answering';
+    this.#guard(async () => {
+      const pc = this.#connect();
+      await this.#listen(audio);
+      await this.#step(async () => {
+        await pc.setRemoteDescription({ type: 'offer', sdp: this.#offer });
+        this.#send();
+        await pc.setLocalDescription();
+      });
+      if (this.#over) return;
+      this.#taken = true;
+      await this.#line.request('answer', { call: this.id, sdp: pc.localDescription.sdp });
+      this.#onAnswered();
+    });
+    return this.answered;
+  }
+
+  /** Refuses an incoming call. @param {'busy' | 'declined'} [reason] */
+  reject(reason = 'declined') {
+    return this.direction === 'incoming' && !this.#taken ? this.#leave(reason) : this.hangup();
+  }
+
+  /** Ends the call, whatever its state: one that is not answered is cancelled. The microphone is free at once. */
+  hangup() {
+    if (this.direction === 'incoming' && !this.#taken) return this.#leave('declined');
+    return this.#leave(this.#state === 'answered' || this.#taken ? 'hangup' : 'cancelled');
+  }
+
+  /** Stops or resumes sending sound. */
+  mute(on = true) {
+    this.#muted = Boolean(on);
+    for (const track of this.#local?.getAudioTracks() ?? []) track.enabled = !this.#muted;
+  }
+
+  /** Finds a new way through the network (an ICE restart). Done without being asked when the sound breaks off. */
+  restart() {
+    return this.#step(async () => {
+      const pc = this.#pc;
+      if (!pc?.remoteDescription || pc.signalingState !== 'stable') return;
+      pc.restartIce();
+      await pc.setLocalDescription();
+      const round = ++this.#round;
+      this.#line.request('update', { call: this.id, sdp: pc.localDescription.sdp }).then(
+        ({ sdp }) => this.#step(() => this.#round === round && pc.setRemoteDescription({ type: 'answer', sdp })),
+        () =>
+          this.#step(async () => {
+            if (this.#round !== round) return;
+            if (pc.signalingState === 'have-local-offer') await pc.setLocalDescription({ type: 'rollback' });
+            if (this.#media === 'interrupted') this.#restartIn(PATIENCE_MS);
+          }),
+      );
+    });
+  }
+
+  /** Counts and qualities of this moment. */
+  async stats() {
+    const report = (await this.#pc?.getStats()) ?? new Map();
+    const all = [...report.values()];
+    const audio = (type) => all.find((entry) => entry.type === type && (entry.kind ?? 'audio') === 'audio') ?? {};
+    const received = audio('inbound-rtp');
+    const sent = audio('outbound-rtp');
+    const pair = all.find((entry) => entry.type === 'candidate-pair' && entry.nominated && entry.state === 'succeeded') ?? {};
+    const ms = (seconds) => (seconds === undefined ? null : Math.round(seconds * 1e4) / 10);
+    return {
+      codec: report.get(received.codecId ?? sent.codecId)?.mimeType ?? null,
+      packetsReceived: received.packetsReceived ?? 0,
+      packetsLost: received.packetsLost ?? 0,
+      packetsSent: sent.packetsSent ?? 0,
+      bytesReceived: received.bytesReceived ?? 0,
+      bytesSent: sent.bytesSent ?? 0,
+      jitterMs: ms(received.jitter),
+      roundTripMs: ms(audio('remote-inbound-rtp').roundTripTime ?? pair.currentRoundTripTime),
+      levelIn: received.audioLevel ?? null,
+      levelOut: audio('media-source').audioLevel ?? null,
+      report,
+    };
+  }
+
+  /** Begins an outgoing call. */
+  [START](audio) {
+    this.#guard(async () => {
+      // Made before the microphone is asked for: its certificate is generated meanwhile.
+      const pc = this.#connect();
+      await this.#listen(audio);
+      if (this.#over) return;
+      this.#send();
+      await pc.setLocalDescription();
+      if (this.#over) return;
+      this.#told = true;
+      // No candidates to wait for: the gateway is ICE-lite and learns our addresses from our checks.
+      await this.#line.request('dial', { call: this.id, to: this.to, sdp: pc.localDescription.sdp }).catch((error) => {
+        this.#told = false;
+        throw error;
+      });
+    });
+  }
+
+  /** A message from the gateway about this call. */
+  [HANDLE](type, message) {
+    switch (type) {
+      case 'media':
+        this.#step(() => {
+          if (this.#pc?.signalingState === 'have-local-offer') return this.#pc.setRemoteDescription({ type: 'answer', sdp: message.sdp });
+        });
+        break;
+      case 'ringing':
+        this.#onRinging(message.code ?? 180);
+        break;
+      case 'answered':
+        this.#onAnswered();
+        break;
+      case 'update':
+        this.#onUpdate(message.sdp);
+        break;
+      case 'ended':
+        this[END]({ reason: message.reason ?? 'failed', code: message.code ?? 0 });
+        break;
+    }
+  }
+
+  /** Ends this call here; the gateway knows, or can't be told. */
+  [END](end) {
+    if (this.#over) return;
+    const unanswered = this.#state !== 'answered';
+    this.#state = 'ended';
+    clearTimeout(this.#restarts);
+    this.#line.forget(this.id);
+    if (this.#owned) for (const track of this.#local?.getTracks() ?? []) track.stop();
+    if (this.#pc) {
+      this.#pc.ontrack = this.#pc.onconnectionstatechange = null;
+      this.#pc.close();
+    }
+    if (unanswered) this.#settle.failed(end.error ?? new BridgeheadError(end.reason, `The call was not answered: ${end.reason}.`, end.code));
+    const { reason, code, error } = end;
+    const detail = error ? { reason, code, error } : { reason, code };
+    this.#settle.ended(detail);
+    this[TELL]('ended', detail);
+  }
+
+  get #over() {
+    return this.#state === 'ended';
+  }
+
+  /** Runs the way to a first description; whatever fails there fails the call. */
+  async #guard(work) {
+    try {
+      await work();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error) {
+    if (this.#over) return;
+    const known = error instanceof BridgeheadError;
+    const why = known ? error : new BridgeheadError('not_acceptable', `No media session: ${error?.message ?? error}`, 488, error);
+    this.#bye('declined');
+    this[END]({ reason: why.name, code: why.code, error: why });
+  }
+
+  /** Ends the call there and here. */
+  #leave(reason) {
+    if (!this.#over) {
+      this.#bye(reason);
+      this[END]({ reason, code: CODES[reason] ?? 0 });
+    }
+    return this.ended;
+  }
+
+  /** Messages keep their order, so this may follow a `dial` or an `answer` that is still without reply. */
+  #bye(reason) {
+    if (!this.#told) return;
+    const reject = this.direction === 'incoming' && !this.#taken;
+    // Where the call ended meanwhile, the error says nothing new.
+    this.#line.request(reject ? 'reject' : 'hangup', { call: this.id, reason: reject ? reason : undefined }).catch(() => {});
+  }
+
+  #step(work) {
+    this.#steps = this.#steps.then(() => (this.#over ? undefined : work())).catch((error) => this.#fail(error));
+    return this.#steps;
+  }
+
+  #connect() {
+    const pc = new RTCPeerConnection({ iceServers: this.#line.iceServers, bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require' });
+    pc.ontrack = ({ track }) => {
+      this.remoteStream.addTrack(track);
+      this[TELL]('track', track);
+    };
+    pc.onconnectionstatechange = () => this.#onConnection(pc.connectionState);
+    this.#pc = pc;
+    return pc;
+  }
+
+  /** Opens the microphone, or takes the given stream. */
+  async #listen(audio) {
+    if (audio && typeof audio.getAudioTracks === 'function') {
+      this.#local = audio;
+    } else if (audio) {
+      const stream = await microphone(audio);
+      // Ended while the user was being asked: the light must not stay on.
+      if (this.#over) return stream.getTracks().forEach((track) => track.stop());
+      this.#owned = true;
+      this.#local = stream;
+    }
+    if (this.#muted) this.mute();
+  }
+
+  /** Puts what is sent onto the connection. */
+  #send() {
+    const tracks = this.#local?.getAudioTracks() ?? [];
+    for (const track of tracks) this.#pc.addTrack(track, this.#local);
+    if (!tracks.length && !this.#pc.remoteDescription) this.#pc.addTransceiver('audio', { direction: 'recvonly' });
+  }
+
+  #onRinging(code) {
+    if (this.#state === 'answered') return;
+    this.#state = code === 183 ? 'early' : 'ringing';
+    this[TELL](this.#state, { code });
+  }
+
+  #onAnswered() {
+    if (this.#over || this.#state === 'answered') return;
+    this.#state = 'answered';
+    this.#settle.answered(this);
+    this[TELL]('answered', undefined);
+  }
+
+  #onUpdate(sdp) {
+    this.#step(async () => {
+      // Not answered yet: the newer offer is the one to answer.
+      if (!this.#pc?.remoteDescription && this.direction === 'incoming') {
+        this.#offer = sdp;
+        return;
+      }
+      // An offer of ours that is on its way will be refused: the gateway's goes first, and rolls ours back.
+      this.#round++;
+      await this.#pc.setRemoteDescription({ type: 'offer', sdp });
+      await this.#pc.setLocalDescription();
+      if (this.#over) return;
+      this.#line.request('accept', { call: this.id, sdp: this.#pc.localDescription.sdp }).catch(() => {});
+      if (this.#media === 'interrupted') this.#restartIn(PATIENCE_MS);
+    });
+  }
+
+  #onConnection(state) {
+    const media = { connected: 'connected', disconnected: 'interrupted', failed: 'interrupted' }[state];
+    if (!media || this.#over) return;
+    clearTimeout(this.#restarts);
+    if (media === 'interrupted') this.#restartIn(state === 'failed' ? 0 : PATIENCE_MS);
+    if (media === this.#media) return;
+    this.#media = media;
+    this[TELL]('media', media);
+  }
+
+  #restartIn(ms) {
+    clearTimeout(this.#restarts);
+    this.#restarts = setTimeout(() => this.restart(), ms);
+  }
+}
+
+/** A signed-in user: one connection to the gateway, any number of calls. */
+export class Bridgehead extends Emitter {
+  /** @type {WebSocket} */
+  #socket;
+  /** @type {Map<number, {resolve: Function, reject: Function}>} */
+  #requests = new Map();
+  /** @type {Map<string, Call>} */
+  #calls = new Map();
+  /** @type {Set<Call>} incoming calls that no listener has heard of yet */
+  #unheard = new Set();
+  #lastId = 0;
+  #closed = false;
+  #ping;
+  #line;
+
+  /**
+   * Signs in. The password or token travels in the first message, never in the URL.
+   * @param {{url?: string, user?: string, password?: string, token?: string}} options
+   * @returns {Promise<Bridgehead>}
+   */
+  static async connect(options = {}) {
+    const client = new Bridgehead();
+    await client.#open(options);
+    return client;
+  }
+
+  /** For this module only; use {@link Bridgehead.connect}. */
+  constructor() {
+    super();
+    /** The name signed in with. @type {string} */
+    this.user = '';
+    /** @type {string} */
+    this.session = '';
+    /** Whether the SIP server sends this user's calls here. */
+    this.registered = false;
+    this.#line = {
+      iceServers: [],
+      request: (type, fields) => this.#request(type, fields),
+      forget: (id) => {
+        this.#unheard.delete(this.#calls.get(id));
+        this.#calls.delete(id);
+      },
+    };
+  }
+
+  /** The calls that are not over. @returns {Call[]} */
+  get calls() {
+    return [...this.#calls.values()];
+  }
+
+  get closed() {
+    return this.#closed;
+  }
+
+  on(name, listener) {
+    const stop = super.on(name, listener);
+    if (name === 'incoming') for (const call of this.#unheard) queueMicrotask(() => this.#announce(call));
+    return stop;
+  }
+
+  /** Asks the SIP server to send this user's calls here. Resolves when it agrees. */
+  register() {
+    const stops = [];
+    return new Promise((resolve, reject) => {
+      stops.push(
+        this.on('registered', () => resolve()),
+        this.on('unregistered', ({ reason, code }) => reject(new BridgeheadError(reason, `Not registered: ${reason}.`, code))),
+        this.on('closed', ({ reason }) => reject(lost(reason))),
+      );
+      this.#request('register').then(() => this.registered && resolve(), reject);
+    }).finally(() => stops.forEach((stop) => stop()));
+  }
+
+  async unregister() {
+    await this.#request('unregister');
+  }
+
+  /**
+   * Calls a user, a number or a SIP URI. Returns at once, so that no event can be missed.
+   * @param {string} to
+   * @param {{audio?: boolean | MediaTrackConstraints | MediaStream}} [options]
+   * @returns {Call}
+   */
+  dial(to, { audio = true } = {}) {
+    const from = { user: this.user, host: '', display: '' };
+    const call = new Call(this.#line, { id: newId(), direction: 'outgoing', from, to: String(to) });
+    if (this.#closed) {
+      queueMicrotask(() => call[END]({ reason: 'connection_lost', code: 0, error: lost('closed') }));
+      return call;
+    }
+    this.#calls.set(call.id, call);
+    call[START](audio);
+    return call;
+  }
+
+  /** Hangs up every call and signs out. */
+  close() {
+    if (this.#closed) return;
+    for (const call of this.calls) call.hangup();
+    this.#end('closed');
+  }
+
+  /** @param {{url?: string, user?: string, password?: string, token?: string}} options */
+  async #open({ url, user, password, token }) {
+    const socket = new WebSocket(endpoint(url), PROTOCOL);
+    this.#socket = socket;
+    let timer;
+    let refuse;
+    const stop = this.on('closed', ({ reason }) => refuse(lost(reason)));
+    try {
+      await new Promise((resolve, reject) => {
+        refuse = reject;
+        timer = setTimeout(() => reject(lost('no reply')), CONNECT_MS);
+        socket.onmessage = ({ data }) => this.#onMessage(data);
+        socket.onclose = () => this.#end('connection_lost');
+        socket.onopen = () => this.#request('connect', { version: VERSION, user, password, token }).then(resolve, reject);
+      }).then((ok) => this.#onConnected(ok, user));
+    } catch (error) {
+      this.#end('closed');
+      throw error;
+    } finally {
+      clearTimeout(timer);
+      stop();
+    }
+  }
+
+  #onConnected(ok, user) {
+    this.user = ok.user ?? user ?? '';
+    this.session = ok.session ?? '';
+    this.#line.iceServers = ok.ice_servers ?? [];
+    this.#pingIn();
+  }
+
+  /** A dead network closes no WebSocket: only an unanswered question tells. */
+  #pingIn() {
+    this.#ping = setTimeout(() => {
+      this.#ping = setTimeout(() => this.#end('connection_lost'), PONG_MS);
+      const pong = () => {
+        if (this.#closed) return;
+        clearTimeout(this.#ping);
+        this.#pingIn();
+      };
+      this.#request('ping').then(pong, pong);
+    }, PING_MS);
+  }
+
+  #request(type, fields = {}) {
+    return new Promise((resolve, reject) => {
+      if (this.#closed || this.#socket.readyState !== 1) return reject(lost('closed'));
+      const id = ++this.#lastId;
+      this.#requests.set(id, { resolve, reject });
+      this.#socket.send(JSON.stringify({ type, id, ...fields }));
+    });
+  }
+
+  #onMessage(data) {
+    let message;
+    try {
+      message = JSON.parse(data);
+    } catch {
+      return;
+    }
+    if (message?.type === 'ok' || message?.type === 'error') this.#onReply(message);
+    else if (message) this.#onEvent(message);
+  }
+
+  #onReply({ type, id, error, code, message, ...rest }) {
+    const request = this.#requests.get(id);
+    if (!request) return;
+    this.#requests.delete(id);
+    if (type === 'ok') return request.resolve(rest);
+    const refusal = new BridgeheadError(error ?? 'failed', message ?? `Refused: ${error}.`, code ?? 0);
+    request.reject(refusal);
+  }
+
+  #onEvent(message) {
+    const { type, reason, code } = message;
+    switch (type) {
+      case 'registered':
+        this.registered = true;
+        this[TELL]('registered', undefined);
+        break;
+      case 'unregistered':
+        this.registered = false;
+        this[TELL]('unregistered', { reason: reason ?? 'failed', code: code ?? 0 });
+        break;
+      case 'incoming':
+        this.#onIncoming(message);
+        break;
+      case 'closed':
+        this.#end(reason ?? 'closed');
+        break;
+      default:
+        this.#calls.get(message.call)?.[HANDLE](type, message);
+    }
+  }
+
+  #onIncoming({ call: id, from, to, sdp }) {
+    if (this.#calls.has(id)) return;
+    const caller = { user: '', host: '', display: '', ...from };
+    const call = new Call(this.#line, { id, direction: 'incoming', from: caller, to: to ?? this.user, offer: sdp });
+    this.#calls.set(id, call);
+    this.#unheard.add(call);
+    this.#announce(call);
+  }
+
+  /** A session without a listener does not claim to ring. */
+  #announce(call) {
+    if (!this.#unheard.has(call) || !this[TELL]('incoming', call)) return;
+    this.#unheard.delete(call);
+    if (call.state === 'incoming') this.#request('ringing', { call: call.id }).catch(() => {});
+  }
+
+  #end(reason) {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.registered = false;
+    clearTimeout(this.#ping);
+    const error = lost(reason);
+    for (const { reject } of this.#requests.values()) reject(error);
+    this.#requests.clear();
+    for (const call of this.calls) call[END]({ reason: error.name, code: 0, error });
+    this.#socket.close();
+    this[TELL]('closed', { reason });
+  }
+}
+
+function lost(reason) {
+  return new BridgeheadError('connection_lost', `No connection to the gateway (${reason}).`);
+}
+
+/** The gateway's address: as given, else where the page came from. */
+function endpoint(url) {
+  try {
+    return new URL(url ?? '/v1/ws', globalThis.location?.href).href.replace(/^http/, 'ws');
+  } catch (error) {
+    throw new BridgeheadError('bad_request', `Not a gateway address: ${url}`, 0, error);
+  }
+}
+
+/** Unguessable is not needed, unique is; `randomUUID` is missing where a page is not served securely. */
+function newId() {
+  return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+async function microphone(audio) {
+  if (!navigator.mediaDevices?.getUserMedia) {
+    throw new BridgeheadError('microphone_unavailable', 'Browsers give the microphone only to pages from https or localhost.');
+  }
+  try {
+    return await navigator.mediaDevices.getUserMedia({ audio });
+  } catch (error) {
+    const denied = error?.name === 'NotAllowedError' || error?.name === 'SecurityError';
+    throw denied
+      ? new BridgeheadError('microphone_denied', 'The use of the microphone was not allowed.', 0, error)
+      : new BridgeheadError('microphone_unavailable', `No microphone: ${error?.message ?? error}`, 0, error);
+  }
+}

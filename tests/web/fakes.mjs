@@ -1,0 +1,135 @@
+// A browser in a few lines: WebSocket, RTCPeerConnection, MediaStream and microphone, all scripted by the test.
+import { mock } from 'node:test';
+
+/** Lets every promise that can settle do so. */
+export async function settle() {
+  for (let turn = 0; turn < 30; turn++) await Promise.resolve();
+}
+
+export class FakeTrack {
+  kind = 'audio';
+  enabled = true;
+  readyState = 'live';
+  stop() {
+    this.readyState = 'ended';
+  }
+}
+
+export class FakeStream {
+  #tracks;
+  constructor(tracks = []) {
+    this.#tracks = [...tracks];
+  }
+  addTrack(track) {
+    this.#tracks.push(track);
+  }
+  getTracks() {
+    return [...this.#tracks];
+  }
+  getAudioTracks() {
+    return this.#tracks.filter((track) => track.kind === 'audio');
+  }
+}
+
+/** Keeps the signalling states of JSEP, so that a description at the wrong time throws as in a browser. */
+export class FakePeer {
+  static all = [];
+  signalingState = 'stable';
+  connectionState = 'new';
+  localDescription = null;
+  remoteDescription = null;
+  senders = [];
+  transceivers = [];
+  restarts = 0;
+  #count = 0;
+  constructor(config) {
+    this.config = config;
+    FakePeer.all.push(this);
+  }
+  addTrack(track) {
+    this.senders.push(track);
+  }
+  addTransceiver(kind, init) {
+    this.transceivers.push({ kind, ...init });
+  }
+  restartIce() {
+    this.restarts++;
+  }
+  async setLocalDescription(description) {
+    await null;
+    if (this.signalingState === 'closed') throw new Error('closed');
+    if (description?.type === 'rollback') {
+      this.signalingState = 'stable';
+      return;
+    }
+    const type = this.signalingState === 'have-remote-offer' ? 'answer' : 'offer';
+    this.localDescription = { type, sdp: `${type} ${++this.#count}` };
+    this.signalingState = type === 'answer' ? 'stable' : 'have-local-offer';
+  }
+  async setRemoteDescription({ type, sdp }) {
+    await null;
+    if (sdp === 'bad') throw new Error('unparsable');
+    if (type === 'answer' && this.signalingState !== 'have-local-offer') throw new Error(`answer in ${this.signalingState}`);
+    this.remoteDescription = { type, sdp };
+    this.signalingState = type === 'answer' ? 'stable' : 'have-remote-offer';
+  }
+  become(state) {
+    this.connectionState = state;
+    this.onconnectionstatechange?.();
+  }
+  close() {
+    this.signalingState = 'closed';
+  }
+}
+
+/** The gateway's end of a WebSocket. */
+export class FakeSocket {
+  static last = null;
+  readyState = 0;
+  sent = [];
+  constructor(url, protocol) {
+    Object.assign(this, { url, protocol });
+    FakeSocket.last = this;
+  }
+  send(text) {
+    this.sent.push(JSON.parse(text));
+  }
+  close() {
+    if (this.readyState === 3) return;
+    this.readyState = 3;
+    this.onclose?.({});
+  }
+  open() {
+    this.readyState = 1;
+    this.onopen?.({});
+  }
+  say(message) {
+    this.onmessage?.({ data: JSON.stringify(message) });
+  }
+  /** The newest request of a type. */
+  asked(type) {
+    return this.sent.findLast((message) => message.type === type);
+  }
+  ok(type, fields = {}) {
+    this.say({ type: 'ok', id: this.asked(type).id, ...fields });
+  }
+  refuse(type, error, code = 0) {
+    this.say({ type: 'error', id: this.asked(type).id, error, code, message: `no: ${error}` });
+  }
+}
+
+/** What `getUserMedia` does next: grants at once, unless a test takes over. */
+export const microphone = { ask: async () => new FakeStream([new FakeTrack()]) };
+
+export function install() {
+  FakePeer.all = [];
+  microphone.ask = async () => new FakeStream([new FakeTrack()]);
+  const put = (name, value) => Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+  put('WebSocket', FakeSocket);
+  put('RTCPeerConnection', FakePeer);
+  put('MediaStream', FakeStream);
+  put('location', { host: 'gw.example', href: 'https://gw.example/phone' });
+  put('navigator', { mediaDevices: { getUserMedia: (constraints) => microphone.ask(constraints) } });
+  mock.timers.reset();
+  mock.timers.enable({ apis: ['setTimeout'] });
+}
