@@ -15,6 +15,11 @@ macro_rules! counters {
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($field), self.$field)),*].into_iter()
             }
+
+            /// Adds another's counts.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$field += other.$field;)*
+            }
         }
     };
 }
@@ -35,7 +40,8 @@ mod tests {
 
     #[test]
     fn lists_names_and_values() {
-        let some = Some { one: 1, two: 5 };
+        let mut some = Some { one: 1, two: 2 };
+        some.add(&Some { one: 0, two: 3 });
         assert_eq!(some.iter().collect::<Vec<_>>(), [("one", 1), ("two", 5)]);
     }
 }

@@ -1,0 +1,199 @@
+//! Which web applications may use the gateway: the Origin check of WebSockets, and CORS (Fetch standard section 3.2).
+
+use super::head::{Method, Request};
+use super::response::Response;
+
+/// An entry of the allow-list is no origin (`scheme://host` or `scheme://host:port`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BadOrigin;
+
+/// The allow-list. Pages that the gateway serves itself are always allowed.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Origins {
+    any: bool,
+    listed: Vec<String>,
+}
+
+/// What CORS says of a request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Cors {
+    /// Not from another site's page: serve it as ever.
+    Same,
+    /// From a page that is allowed: serve it and pass the response through [`Origins::grant`].
+    Allowed,
+    /// A preflight: send this at once.
+    Preflight(Response),
+    /// From a page that is not allowed: serve nothing.
+    Denied(Response),
+}
+
+impl Origins {
+    /// Reads a list; `*` allows every origin.
+    pub fn new<'a>(list: impl IntoIterator<Item = &'a str>) -> Result<Origins, BadOrigin> {
+        let mut origins = Origins::default();
+        for entry in list {
+            if entry == "*" {
+                origins.any = true;
+            } else {
+                origins.listed.push(normal(entry).ok_or(BadOrigin)?);
+            }
+        }
+        Ok(origins)
+    }
+
+    /// Whether a WebSocket may be opened (RFC 6455 section 10.2). Programs that aren't browsers send no Origin; they
+    /// still have to sign in.
+    pub fn admits_websocket(&self, request: &Request) -> bool {
+        match self.origin(request) {
+            Ok(None) => true,
+            Ok(Some(origin)) => is_own(&origin, request) || self.lists(&origin),
+            Err(BadOrigin) => false,
+        }
+    }
+
+    /// Judges a request, and answers it where it is a preflight.
+    pub fn cors(&self, request: &Request) -> Cors {
+        let origin = match self.origin(request) {
+            Ok(None) => return Cors::Same,
+            Ok(Some(origin)) if is_own(&origin, request) => return Cors::Same,
+            Ok(Some(origin)) if self.lists(&origin) => origin,
+            _ => return Cors::Denied(Response::new(403).header("Vary", "Origin")),
+        };
+        if request.method == Method::Options && request.header("access-control-request-method").is_some() {
+            let response = Response::new(204)
+                .header("Access-Control-Allow-Methods", "GET, HEAD, POST, PATCH, DELETE")
+                .header(
+                    "Access-Control-Allow-Headers",
+                    "Authorization, Content-Type, If-Match, Last-Event-ID",
+                )
+                .header("Access-Control-Max-Age", "7200");
+            return Cors::Preflight(allow(response, origin));
+        }
+        Cors::Allowed
+    }
+
+    /// Adds to a response what lets the page read it. Credentials (cookies) are never allowed: we have none.
+    pub fn grant(&self, request: &Request, response: Response) -> Response {
+        match self.origin(request) {
+            Ok(Some(origin)) if !is_own(&origin, request) && self.lists(&origin) => {
+                allow(response, origin).header("Access-Control-Expose-Headers", "Location, ETag, Link")
+            }
+            _ => response,
+        }
+    }
+
+    fn lists(&self, origin: &str) -> bool {
+        self.any || self.listed.iter().any(|listed| listed == origin)
+    }
+
+    /// The request's origin. `null` (sandboxed pages, files) and nonsense are refused unless all are allowed.
+    fn origin(&self, request: &Request) -> Result<Option<String>, BadOrigin> {
+        let mut origins = request.headers.iter().filter(|(name, _)| name == "origin").map(|(_, v)| v);
+        match (origins.next(), origins.next()) {
+            (None, _) => Ok(None),
+            (Some(origin), None) => match std::str::from_utf8(origin).map_err(|_| BadOrigin)? {
+                "null" if self.any => Ok(Some("null".to_owned())),
+                origin => normal(origin).map(Some).ok_or(BadOrigin),
+            },
+            _ => Err(BadOrigin),
+        }
+    }
+}
+
+fn allow(response: Response, origin: String) -> Response {
+    response.header("Access-Control-Allow-Origin", origin).header("Vary", "Origin")
+}
+
+/// Whether the page came from the address that the request went to.
+fn is_own(origin: &str, request: &Request) -> bool {
+    let host = origin.split_once("://").map(|(_, host)| host);
+    host.is_some() && host == request.header("host").map(str::to_ascii_lowercase).as_deref()
+}
+
+/// An origin in lower case, if it is one: no path, no user, nothing beyond host and port. Default ports are dropped.
+fn normal(origin: &str) -> Option<String> {
+    let origin = origin.to_ascii_lowercase();
+    let (scheme, rest) = origin.split_once("://")?;
+    let well_scheme =
+        !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    let well_rest =
+        !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
+    if !well_scheme || !well_rest {
+        return None;
+    }
+    let rest = match scheme {
+        "http" => rest.strip_suffix(":80").unwrap_or(rest),
+        "https" => rest.strip_suffix(":443").unwrap_or(rest),
+        _ => rest,
+    };
+    Some(format!("{scheme}://{rest}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::head;
+
+    fn request(method: &str, headers: &str) -> Request {
+        let text = format!("{method} /v1/ws HTTP/1.1\r\nHost: gw.example:8080\r\n{headers}\r\n");
+        head::parse(text.as_bytes()).unwrap().0
+    }
+
+    fn from(origin: &str) -> Request {
+        request("GET", &format!("Origin: {origin}\r\n"))
+    }
+
+    #[test]
+    fn only_listed_origins_and_our_own_pages_open_websockets() {
+        let origins = Origins::new(["https://App.example", "http://localhost:3000"]).unwrap();
+        for good in [
+            "https://app.example",
+            "https://app.example:443",
+            "http://localhost:3000",
+            "http://GW.example:8080",
+        ] {
+            assert!(origins.admits_websocket(&from(good)), "{good}");
+        }
+        for bad in [
+            "http://app.example",
+            "https://app.example:8443",
+            "https://evil.app.example",
+            "https://app.example.evil",
+            "null",
+            "https://app.example/",
+            "https://user@app.example",
+            "http://localhost",
+            "",
+            "gw.example:8080",
+        ] {
+            assert!(!origins.admits_websocket(&from(bad)), "{bad}");
+        }
+        assert!(origins.admits_websocket(&request("GET", "")));
+        let two = request("GET", "Origin: https://app.example\r\nOrigin: https://evil.example\r\n");
+        assert!(!origins.admits_websocket(&two));
+        assert!(Origins::new(["*"]).unwrap().admits_websocket(&from("null")));
+        assert_eq!(Origins::new(["app.example"]), Err(BadOrigin));
+        assert_eq!(Origins::new(["https://app.example/x"]), Err(BadOrigin));
+    }
+
+    #[test]
+    fn preflights_are_answered_and_strangers_denied() {
+        let origins = Origins::new(["https://app.example"]).unwrap();
+        let ask = |origin: &str| {
+            origins.cors(&request(
+                "OPTIONS",
+                &format!("Origin: {origin}\r\nAccess-Control-Request-Method: POST\r\n"),
+            ))
+        };
+        let Cors::Preflight(response) = ask("https://app.example") else { panic!() };
+        assert_eq!(response.status(), 204);
+        assert!(response.headers.contains(&("Access-Control-Allow-Origin", "https://app.example".into())));
+        assert!(response.headers.contains(&("Vary", "Origin".into())));
+        assert!(matches!(ask("https://evil.example"), Cors::Denied(_)));
+        assert_eq!(origins.cors(&request("GET", "")), Cors::Same);
+        assert_eq!(origins.cors(&from("https://app.example")), Cors::Allowed);
+        let granted = origins.grant(&from("https://app.example"), Response::new(200));
+        assert!(granted.headers.contains(&("Access-Control-Allow-Origin", "https://app.example".into())));
+        assert_eq!(origins.grant(&from("https://evil.example"), Response::new(200)), Response::new(200));
+    }
+}
