@@ -133,7 +133,7 @@ fn take_line<'a>(rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>, BadBody> {
 fn chunk_size(line: &[u8]) -> Option<usize> {
     let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
     let (number, after) = line.split_at(digits);
-    let extension = after.iter().skip_while(|&&b| b == b' ' || b == b'\t').next();
+    let extension = after.iter().find(|&&b| b != b' ' && b != b'\t');
     if !(1..=7).contains(&digits) || !matches!(extension, None | Some(b';')) {
         return None;
     }

@@ -44,7 +44,7 @@ impl Default for Config {
             max_output: 256 * 1024,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(20),
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_mins(1),
             write_timeout: Duration::from_secs(30),
             linger: Duration::from_secs(1),
             ping_interval: Duration::from_secs(25),

@@ -21,11 +21,11 @@ impl Output {
             return;
         }
         self.length += bytes.len();
-        if let Some(Cow::Owned(last)) = self.chunks.back_mut() {
-            if last.len() + bytes.len() <= GATHER {
-                last.extend_from_slice(&bytes);
-                return;
-            }
+        if let Some(Cow::Owned(last)) = self.chunks.back_mut()
+            && last.len() + bytes.len() <= GATHER
+        {
+            last.extend_from_slice(&bytes);
+            return;
         }
         self.chunks.push_back(bytes);
     }
