@@ -1,0 +1,150 @@
+//! The header section: found, checked for control bytes and UTF-8, and indexed without allocation.
+
+use crate::{Error, Name, name, text};
+
+/// The most header lines a message may have.
+pub const MAX_HEADERS: usize = 96;
+/// The largest message: one UDP datagram's worth, for streams too.
+pub const MAX_SIZE: usize = 65_535;
+
+/// One header line. Offsets fit because of [`MAX_SIZE`].
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    number: u8,
+    pub(crate) folded: bool,
+    name: u16,
+    name_end: u16,
+    value: u16,
+    end: u16,
+}
+
+const NONE: Entry = Entry { number: name::OTHER, folded: false, name: 0, name_end: 0, value: 0, end: 0 };
+
+impl Entry {
+    pub(crate) fn name<'a>(&self, head: &'a str) -> Name<'a> {
+        name::known(self.number).unwrap_or_else(|| {
+            Name::Other(head.get(self.name as usize..self.name_end as usize).unwrap_or(""))
+        })
+    }
+
+    pub(crate) fn value<'a>(&self, head: &'a str) -> &'a str {
+        head.get(self.value as usize..self.end as usize).unwrap_or("")
+    }
+
+    /// True if this is the name, given with its number.
+    pub(crate) fn is(&self, number: u8, name: Name<'_>, head: &str) -> bool {
+        self.number == number
+            && (number != name::OTHER || self.name(head).as_str().eq_ignore_ascii_case(name.as_str()))
+    }
+}
+
+/// The header lines of a message.
+#[derive(Clone)]
+pub(crate) struct Index {
+    entries: [Entry; MAX_HEADERS],
+    count: usize,
+}
+
+impl Index {
+    /// Reads header lines from `at` to the empty line; tells where the body begins.
+    pub(crate) fn read(data: &[u8], mut at: usize) -> Result<(Self, usize), Error> {
+        let mut index = Self { entries: [NONE; MAX_HEADERS], count: 0 };
+        loop {
+            match data.get(at..) {
+                Some([b'\r', b'\n', ..]) => return Ok((index, at + 2)),
+                None | Some([] | [b'\r']) => return Err(Error::Incomplete),
+                _ => {}
+            }
+            let (entry, next) = read_line(data, at)?;
+            *index.entries.get_mut(index.count).ok_or(Error::TooManyHeaders)? = entry;
+            index.count += 1;
+            at = next;
+        }
+    }
+
+    pub(crate) fn entries(&self) -> &[Entry] {
+        self.entries.get(..self.count).unwrap_or(&[])
+    }
+}
+
+/// One header line with its folds (RFC 3261 section 7.3.1), and where the next begins.
+fn read_line(data: &[u8], start: usize) -> Result<(Entry, usize), Error> {
+    let name_end = skip(data, start, |b| text::is(b, text::TOKEN));
+    let colon = skip(data, name_end, is_blank);
+    if name_end == start || data.get(colon) != Some(&b':') {
+        return Err(if colon >= data.len() { Error::Incomplete } else { Error::HeaderLine });
+    }
+    let value = skip(data, colon + 1, is_blank);
+    let mut from = value;
+    let mut folded = false;
+    let (end, next) = loop {
+        let end = line_end(data, from)?;
+        if data.get(end + 2).copied().is_some_and(is_blank) {
+            folded = true;
+            from = end + 3;
+        } else {
+            break (end, end + 2);
+        }
+    };
+    let name = data.get(start..name_end).unwrap_or(&[]);
+    let (value, end) = trim(data, value, end);
+    let entry = Entry {
+        number: name::find(name),
+        folded,
+        name: start as u16,
+        name_end: name_end as u16,
+        value: value as u16,
+        end: end as u16,
+    };
+    Ok((entry, next))
+}
+
+fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
+fn skip(data: &[u8], from: usize, is: impl Fn(u8) -> bool) -> usize {
+    let rest = data.get(from..).unwrap_or(&[]);
+    from + rest.iter().position(|b| !is(*b)).unwrap_or(rest.len())
+}
+
+fn trim(data: &[u8], mut start: usize, mut end: usize) -> (usize, usize) {
+    let is_space = |at: usize| data.get(at).is_some_and(|b| text::is(*b, text::LWS));
+    while start < end && is_space(start) {
+        start += 1;
+    }
+    while start < end && is_space(end - 1) {
+        end -= 1;
+    }
+    (start, end)
+}
+
+/// The place of the CRLF that ends a line. Any other control byte but a tab is a fault: a bare CR or LF means an
+/// end of line to some and not to others, by which headers are smuggled.
+pub(crate) fn line_end(data: &[u8], mut from: usize) -> Result<usize, Error> {
+    loop {
+        let at = find_control(data, from);
+        match data.get(at..) {
+            Some([b'\r', b'\n', ..]) => return Ok(at),
+            None | Some([] | [b'\r']) => return Err(Error::Incomplete),
+            Some([b'\t', ..]) => from = at + 1,
+            Some(_) => return Err(Error::HeaderLine),
+        }
+    }
+}
+
+/// The place of the first control byte, or the end. Sixteen at a time, in a form that compiles to vector code.
+fn find_control(data: &[u8], from: usize) -> usize {
+    let rest = data.get(from..).unwrap_or(&[]);
+    let is_control = |b: u8| b < 0x20 || b == 0x7f;
+    let (blocks, tail) = rest.as_chunks::<16>();
+    let mut at = from;
+    for block in blocks {
+        if block.iter().fold(false, |found, b| found | is_control(*b)) {
+            break;
+        }
+        at += 16;
+    }
+    let _ = tail;
+    skip(data, at, |b| !is_control(b))
+}
