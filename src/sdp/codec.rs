@@ -33,6 +33,15 @@ impl Codec {
         Codec { name, clock, channels }
     }
 
+    /// The name as registered, where case tells readers who compare it wrongly.
+    pub fn spelling(&self) -> &str {
+        let known = AUDIO.iter().chain(VIDEO).map(|&(_, name, ..)| name);
+        known
+            .chain(["VP8", "VP9", "H264", "H265", "AV1", "AMR", "AMR-WB", "iLBC", "EVS", "L24"])
+            .find(|name| name.eq_ignore_ascii_case(&self.name))
+            .unwrap_or(&self.name)
+    }
+
     /// `telephone-event` at a clock rate (RFC 4733).
     pub fn telephone_event(clock: u32) -> Codec {
         Codec::new("telephone-event", clock, 1)

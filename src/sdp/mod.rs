@@ -8,6 +8,7 @@
 mod codec;
 mod error;
 mod media;
+pub mod negotiate;
 mod parse;
 mod parse_attribute;
 mod session;
