@@ -1,7 +1,6 @@
-//! TCP: listeners that shards share, and streams with a bounded queue of bytes to write.
+//! TCP: listeners that shards share, and streams that queue nothing: who writes keeps the bytes until they are taken.
 
 use socket2::{Domain, Protocol, Socket, Type};
-use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
@@ -51,6 +50,16 @@ impl Listener {
         Ok(Listener { address: socket.local_addr()?, socket })
     }
 
+    /// Fails where another socket listens on this address, whether or not that one would share it.
+    pub fn probe(address: SocketAddr) -> io::Result<()> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&address.into())
+    }
+
     /// Where it is bound.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -63,10 +72,7 @@ impl Listener {
                 Ok((stream, remote)) => {
                     stream.set_nonblocking(true)?;
                     stream.set_nodelay(true)?;
-                    return Ok(Some((
-                        Stream { socket: stream, queue: VecDeque::new(), closing: false },
-                        remote,
-                    )));
+                    return Ok(Some((Stream { socket: stream }, remote)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 // A connection that was gone before we took it is not the listener's fault.
@@ -89,8 +95,6 @@ impl Listener {
 #[derive(Debug)]
 pub struct Stream {
     socket: TcpStream,
-    queue: VecDeque<u8>,
-    closing: bool,
 }
 
 impl Stream {
@@ -106,49 +110,16 @@ impl Stream {
         }
     }
 
-    /// Writes what the kernel takes and queues the rest, up to `cap` bytes; an error where there would be more.
-    pub fn write(&mut self, mut bytes: &[u8], cap: usize) -> io::Result<()> {
-        while self.queue.is_empty() && !bytes.is_empty() {
+    /// Writes once. `Ok(None)`: the kernel takes nothing now, wait for the next edge.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        loop {
             match self.socket.write(bytes) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Ok(count) => return Ok(Some(count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        if self.queue.len() + bytes.len() > cap {
-            return Err(io::ErrorKind::OutOfMemory.into());
-        }
-        self.queue.extend(bytes);
-        Ok(())
-    }
-
-    /// Writes what was queued, as far as the kernel takes it. True once nothing is queued.
-    pub fn flush(&mut self) -> io::Result<bool> {
-        while !self.queue.is_empty() {
-            match self.socket.write(self.queue.as_slices().0) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => drop(self.queue.drain(..count)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        // A burst's memory is not kept for an idle connection.
-        self.queue.shrink_to(READ_SIZE);
-        Ok(true)
-    }
-
-    /// Says that the connection ends once its queue is written, and whether that is now.
-    pub fn close(&mut self) -> bool {
-        self.closing = true;
-        self.queue.is_empty()
-    }
-
-    /// Whether [`Stream::close`] was called.
-    pub fn closing(&self) -> bool {
-        self.closing
     }
 
     /// Ends our direction, so that the far side reads all that was written before it reads the end.

@@ -14,7 +14,7 @@ use super::sys;
 use crate::base::{ShardId, Slab, SocketId, counters};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 counters! {
@@ -80,7 +80,7 @@ impl UdpOptions {
 /// A bound, non-blocking UDP socket.
 #[derive(Debug)]
 pub struct Udp {
-    socket: Socket,
+    socket: UdpSocket,
     address: SocketAddr,
     receive_buffer: usize,
     send_buffer: usize,
@@ -118,7 +118,7 @@ impl Udp {
             receive_buffer: socket.recv_buffer_size()?,
             send_buffer: socket.send_buffer_size()?,
             gather: options.gather,
-            socket,
+            socket: socket.into(),
         })
     }
 
@@ -223,6 +223,24 @@ impl Sockets {
         }
     }
 
+    /// Receives one datagram of any length into `buffer` (64 KiB hold every one), for protocols whose messages don't
+    /// fit a slot. `None` with what is known of the queue where there is none.
+    pub fn receive_one<'a>(
+        &mut self,
+        id: SocketId,
+        buffer: &'a mut [u8],
+    ) -> Result<(SocketAddr, &'a [u8]), Received> {
+        let Some(socket) = self.table.get(id) else { return Err(Received::Drained) };
+        self.counters.receive_calls += 1;
+        match socket.socket.recv_from(buffer) {
+            Ok((length, remote)) => {
+                self.counters.received += 1;
+                Ok((remote, buffer.get(..length).unwrap_or_default()))
+            }
+            Err(error) => Err(self.on_receive_error(&error)),
+        }
+    }
+
     fn on_receive_error(&mut self, error: &io::Error) -> Received {
         match error.kind() {
             io::ErrorKind::WouldBlock => Received::Drained,
@@ -276,7 +294,7 @@ impl Sockets {
             return;
         };
         self.counters.send_calls += 1;
-        match socket.socket.send_to(bytes, &to.into()) {
+        match socket.socket.send_to(bytes, to) {
             Ok(_) => self.counters.sent += 1,
             Err(error) => count_send_error(&error, &mut self.counters),
         }

@@ -71,8 +71,6 @@ pub struct Caps {
     pub sockets: usize,
     /// Messages on the way from one shard to another.
     pub mailbox: usize,
-    /// Bytes that wait to be written to one connection.
-    pub write_queue: usize,
     /// Handshake packets (DTLS and STUN) handled in one pass.
     pub handshakes: usize,
     /// Handshake packets kept for later passes.
@@ -87,7 +85,6 @@ impl Default for Caps {
             connections: 20_000,
             sockets: 32_768,
             mailbox: 1024,
-            write_queue: 1 << 20,
             handshakes: 32,
             handshakes_waiting: 1024,
             turns: 4096,

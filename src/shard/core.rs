@@ -42,14 +42,12 @@ pub enum Output {
         /// Which.
         socket: SocketId,
     },
-    /// Write to a connection.
+    /// A connection has bytes to be written: take them from [`Core::unsent`], now and whenever it is writable.
     Write {
         /// Which.
         flow: FlowId,
-        /// What.
-        bytes: Vec<u8>,
     },
-    /// Close a connection once all is written. The core has forgotten it: no [`Core::closed`] is due.
+    /// Close a connection: all is written. The core has forgotten it: no [`Core::closed`] is due.
     Close {
         /// Which.
         flow: FlowId,
@@ -88,7 +86,7 @@ pub struct Core {
 
 impl Core {
     /// A shard, number `shard` of `shards`.
-    pub fn new(shard: ShardId, shards: u8, config: Arc<Config>, _random: Random) -> Core {
+    pub fn new(_now: Now, shard: ShardId, shards: u8, config: Arc<Config>, _random: Random) -> Core {
         Core {
             flows: Slab::new(shard, config.caps.connections + config.realms.len()),
             web: Vec::new(),
@@ -117,6 +115,9 @@ impl Core {
         }
     }
 
+    /// Handles a SIP message of any length.
+    pub fn message(&mut self, _now: Now, _socket: SocketId, _remote: SocketAddr, _data: &[u8]) {}
+
     /// A browser connected. `None`: no room, close the connection.
     pub fn opened(&mut self, _now: Now, remote: SocketAddr) -> Option<FlowId> {
         let flow = self.flows.insert(Flow::Http { remote }).ok();
@@ -127,7 +128,18 @@ impl Core {
     /// A connection brought bytes.
     pub fn bytes(&mut self, _now: Now, _flow: FlowId, _bytes: &[u8]) {}
 
-    /// A connection is gone: the far side ended it, or it failed.
+    /// The far side will send no more on a connection, but may still read.
+    pub fn ended(&mut self, _now: Now, _flow: FlowId) {}
+
+    /// What a connection has to write next; empty where nothing waits.
+    pub fn unsent(&self, _flow: FlowId) -> &[u8] {
+        &[]
+    }
+
+    /// Says that so many bytes of [`Core::unsent`] were taken.
+    pub fn sent(&mut self, _now: Now, _flow: FlowId, _count: usize) {}
+
+    /// A connection is gone: it failed.
     pub fn closed(&mut self, _now: Now, flow: FlowId) {
         self.flows.remove(flow);
     }
@@ -152,6 +164,16 @@ impl Core {
     /// The next output, oldest first.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// Every counter of the shard and its machines: room, name, value.
+    pub fn all_counters(&self, out: &mut Vec<(&'static str, &'static str, u64)>) {
+        out.extend(self.counters.iter().map(|(name, value)| ("shard", name, value)));
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.flows.len()
     }
 
     /// How many calls there are.

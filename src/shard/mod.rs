@@ -1,12 +1,21 @@
 //! One core's shard: everything that a call needs, on one thread.
 //!
 //! [`Core`] is pure: it owns the machines, hears datagrams, bytes and mail, and says what to send; simulations run it
-//! on virtual time without a socket. `Loop` puts real sockets, clocks and mailboxes around it.
+//! on virtual time without a socket. [`Loop`] puts real sockets, clocks and mailboxes around it.
 
 mod config;
+mod control;
 mod core;
 mod mail;
+mod mailbox;
+mod open;
+mod pace;
+mod ready;
+mod run;
 
+pub use self::core::{Core, Counters, Output};
 pub use config::{Caps, Config, Http, Realm, WebMedia};
-pub use core::{Core, Counters, Output};
+pub use control::{Control, Order, Passes, Snapshot};
 pub use mail::Mail;
+pub use open::{Bound, OpenError, Opened, Seat, open};
+pub use run::{Loop, clock};

@@ -1,0 +1,79 @@
+//! What the node tells a shard, and what it may ask.
+
+use crate::base::ShardId;
+use crate::net::Waker;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::time::Duration;
+
+/// An order to a shard.
+#[derive(Debug)]
+pub enum Order {
+    /// Refuse new calls; the loop ends by itself once the running ones have ended.
+    Drain,
+    /// End now.
+    Stop,
+    /// Tell how it goes.
+    Snapshot(SyncSender<Snapshot>),
+}
+
+/// A shard's state of affairs.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Whose.
+    pub shard: ShardId,
+    /// Calls now.
+    pub calls: usize,
+    /// Connections now.
+    pub connections: usize,
+    /// Counters: room, name, value.
+    pub counters: Vec<(&'static str, &'static str, u64)>,
+    /// How long passes of the loop took.
+    pub passes: Passes,
+    /// CPU time that the thread has used.
+    pub cpu: Duration,
+}
+
+/// How long passes of the loop took, waiting not counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Passes {
+    /// How many there were.
+    pub count: u64,
+    /// Half of them were shorter.
+    pub p50: Duration,
+    /// All but one in a hundred were shorter.
+    pub p99: Duration,
+    /// All but one in a thousand were shorter.
+    pub p999: Duration,
+    /// The longest.
+    pub max: Duration,
+}
+
+/// The far end of one shard's ear.
+#[derive(Clone, Debug)]
+pub struct Control {
+    orders: Sender<Order>,
+    waker: Waker,
+}
+
+impl Control {
+    pub(super) fn new(waker: Waker) -> (Control, Receiver<Order>) {
+        let (orders, ear) = channel();
+        (Control { orders, waker }, ear)
+    }
+
+    /// Gives an order; false where the shard has ended.
+    pub fn send(&self, order: Order) -> bool {
+        let alive = self.orders.send(order).is_ok();
+        self.waker.wake();
+        alive
+    }
+
+    /// Asks how it goes, and waits so long for the answer.
+    pub fn snapshot(&self, patience: Duration) -> Option<Snapshot> {
+        let (sender, receiver) = sync_channel(1);
+        if !self.send(Order::Snapshot(sender)) {
+            return None;
+        }
+        receiver.recv_timeout(patience).ok()
+    }
+}

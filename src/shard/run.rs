@@ -1,0 +1,473 @@
+//! The loop: waits, receives, forwards, runs the machines, sends. The one place where a shard meets time and sockets.
+
+use super::config::Config;
+use super::control::{Order, Snapshot};
+use super::core::{Core, Output};
+use super::mailbox::Mailboxes;
+use super::open::Seat;
+use super::pace::{Pace, Part};
+use super::ready::Ready;
+use crate::base::{FlowId, Key, Now, Random, RealmId, ShardId, SocketId, counters};
+use crate::net::{self, BATCH, Batch, Listener, Poll, Received, Sockets, Stream, Udp, UdpOptions};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Datagrams handled in one pass: about 3 ms of work, so that nothing else waits long.
+const DATAGRAMS: usize = 512;
+/// Datagrams taken from an RTP socket in its turn. A socket that carries one call has one or two.
+const NARROW: usize = 8;
+/// SIP messages handled in one pass.
+const MESSAGES: usize = 64;
+/// Messages from other shards handled in one pass.
+const MAIL: usize = 256;
+/// Connections accepted in one pass.
+const ACCEPTS: usize = 64;
+/// Connections read and written in one pass.
+const STREAMS: usize = 128;
+/// Reads and writes of one connection in its turn.
+const STREAM_TURNS: usize = 4;
+/// Sockets opened in one pass, at some 15 µs each.
+const BINDS: usize = 32;
+/// How long a listener rests when connections can't be accepted (no file descriptors, mostly).
+const REST: Duration = Duration::from_millis(100);
+/// From the last call's end to the loop's when draining: for the answers to BYE and REGISTER.
+const LINGER: Duration = Duration::from_millis(500);
+
+counters! {
+    /// What the loop met.
+    pub struct Counters {
+        /// Connections accepted.
+        accepted,
+        /// Connections that could not be accepted.
+        accept_failed,
+        /// RTP sockets that could not be opened.
+        bind_failed,
+        /// Connections that failed.
+        streams_failed,
+    }
+}
+
+/// One shard's thread.
+#[derive(Debug)]
+pub struct Loop {
+    shard: ShardId,
+    config: Arc<Config>,
+    core: Core,
+    poll: Poll,
+    sockets: Sockets,
+    /// Sockets that carry many calls, for which a batch of their own is worth while.
+    wide: Vec<SocketId>,
+    sip: Vec<SocketId>,
+    listener: Option<Listener>,
+    accept_at: Option<Instant>,
+    streams: Vec<Option<(FlowId, Stream)>>,
+    batch: Batch,
+    own: Batch,
+    buffer: Box<[u8]>,
+    ready_sockets: Ready<SocketId>,
+    ready_sip: Ready<SocketId>,
+    ready_streams: Ready<FlowId>,
+    binds: VecDeque<(RealmId, u16)>,
+    mailboxes: Mailboxes,
+    orders: Receiver<Order>,
+    pace: Pace,
+    draining: bool,
+    drained_at: Option<Instant>,
+    stopped: bool,
+    counters: Counters,
+}
+
+/// This moment, on both clocks.
+#[expect(clippy::disallowed_methods, reason = "the loop is where time comes from")]
+pub fn clock() -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { instant: Instant::now(), unix }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the loop is where time comes from")]
+fn instant() -> Instant {
+    Instant::now()
+}
+
+impl Loop {
+    /// Sits down: call it on the thread that will run it.
+    pub fn new(seat: Seat, random: Random) -> io::Result<Loop> {
+        let Seat { shard, shards, config, poll, web, sip, http, mailboxes, orders } = seat;
+        let now = clock();
+        let mut this = Loop {
+            core: Core::new(now, shard, shards, Arc::clone(&config), random),
+            sockets: Sockets::new(shard, config.caps.sockets),
+            wide: Vec::new(),
+            sip: Vec::new(),
+            listener: http,
+            accept_at: None,
+            streams: Vec::new(),
+            batch: Batch::default(),
+            own: Batch::default(),
+            buffer: vec![0; 1 << 16].into_boxed_slice(),
+            ready_sockets: Ready::new(),
+            ready_sip: Ready::new(),
+            ready_streams: Ready::new(),
+            binds: VecDeque::new(),
+            pace: Pace::new(now.instant),
+            draining: false,
+            drained_at: None,
+            stopped: false,
+            counters: Counters::default(),
+            shard,
+            config,
+            poll,
+            mailboxes,
+            orders,
+        };
+        this.seat_sockets(web, sip)?;
+        if let Some(listener) = &this.listener {
+            this.poll.add_listener(0, listener)?;
+        }
+        Ok(this)
+    }
+
+    fn seat_sockets(&mut self, web: Vec<Udp>, sip: Vec<Udp>) -> io::Result<()> {
+        for (n, socket) in web.into_iter().enumerate() {
+            let mut advertised = socket.address();
+            if let (0, Some(ip)) = (n, self.config.web_media.advertised) {
+                advertised.set_ip(ip);
+            }
+            let id = self.seat_socket(socket)?;
+            self.wide.push(id);
+            self.core.set_web_socket(id, advertised);
+        }
+        for (n, socket) in sip.into_iter().enumerate() {
+            let address = socket.address();
+            let advertised = self.config.realms.get(n).and_then(|realm| realm.sip_advertised);
+            let id = self.seat_socket(socket)?;
+            self.sip.push(id);
+            self.core.set_sip_socket(RealmId(n as u8), id, advertised.unwrap_or(address));
+        }
+        Ok(())
+    }
+
+    fn seat_socket(&mut self, socket: Udp) -> io::Result<SocketId> {
+        let id = self.sockets.insert(socket).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        match self.sockets.get(id).map(|socket| self.poll.add_socket(id, socket)) {
+            Some(Err(error)) => {
+                self.sockets.remove(id);
+                Err(error)
+            }
+            _ => Ok(id),
+        }
+    }
+
+    /// Runs until told to stop, or until drained.
+    pub fn run(mut self) -> io::Result<()> {
+        while !self.stopped {
+            self.pass(None)?;
+        }
+        Ok(())
+    }
+
+    /// One pass. Waits for something to do, at most so long.
+    pub fn pass(&mut self, patience: Option<Duration>) -> io::Result<()> {
+        let timeout = self.timeout(patience);
+        self.poll.wait(timeout)?;
+        let now = clock();
+        self.pace.begin(now.instant);
+        self.note_ready();
+        self.datagrams(now);
+        self.messages(now);
+        self.pace.lap(instant(), Part::Datagrams);
+        self.orders(now);
+        self.mail(now);
+        self.pace.lap(instant(), Part::Mail);
+        self.accept(now);
+        self.streams(now);
+        self.pace.lap(instant(), Part::Streams);
+        self.timers(now);
+        self.pace.lap(instant(), Part::Timers);
+        self.outputs(now);
+        self.pace.lap(instant(), Part::Outputs);
+        self.pace.end();
+        if cfg!(debug_assertions) {
+            self.core.check_invariants();
+        }
+        Ok(())
+    }
+
+    /// How long the next wait may be: not at all while a budget put work off.
+    fn timeout(&mut self, patience: Option<Duration>) -> Option<Duration> {
+        let waiting = self.ready_sockets.len() + self.ready_sip.len() + self.ready_streams.len();
+        if waiting > 0 || !self.binds.is_empty() || self.mailboxes.backlog() {
+            return Some(Duration::ZERO);
+        }
+        let mut at = self.core.poll_timeout().map(|deadline| deadline.at);
+        for other in [self.accept_at, self.drained_at] {
+            at = match (at, other) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        }
+        let wait = at.map(|at| at.saturating_duration_since(instant()));
+        match (wait, patience) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn note_ready(&mut self) {
+        for ready in self.poll.ready() {
+            match ready {
+                net::Ready::Socket(id) if self.sip.contains(&id) => self.ready_sip.push(id),
+                net::Ready::Socket(id) => self.ready_sockets.push(id),
+                net::Ready::Stream { flow, .. } => self.ready_streams.push(flow),
+                net::Ready::Listener(_) => self.accept_at = Some(instant()),
+                net::Ready::Woken => {}
+            }
+        }
+    }
+
+    fn datagrams(&mut self, now: Now) {
+        let mut budget = DATAGRAMS;
+        while budget > 0 {
+            let Some(id) = self.ready_sockets.pop() else { break };
+            let wide = self.wide.contains(&id);
+            if wide && !self.batch.is_empty() {
+                self.forward(now);
+            }
+            let before = self.batch.len();
+            let limit = if wide { BATCH } else { NARROW };
+            if self.sockets.receive(id, &mut self.batch, limit) == Received::More {
+                self.ready_sockets.push(id);
+            }
+            budget = budget.saturating_sub((self.batch.len() - before).max(1));
+            if wide || self.batch.room() < NARROW {
+                self.forward(now);
+            }
+        }
+        self.forward(now);
+    }
+
+    fn forward(&mut self, now: Now) {
+        if !self.batch.is_empty() {
+            self.core.receive(now, &mut self.batch);
+            self.sockets.send(&mut self.batch);
+        }
+    }
+
+    fn messages(&mut self, now: Now) {
+        for _ in 0..MESSAGES {
+            let Some(id) = self.ready_sip.pop() else { return };
+            match self.sockets.receive_one(id, &mut self.buffer) {
+                Ok((remote, data)) => {
+                    self.core.message(now, id, remote, data);
+                    self.ready_sip.push(id);
+                }
+                Err(Received::More) => self.ready_sip.push(id),
+                Err(Received::Drained) => {}
+            }
+        }
+    }
+
+    fn orders(&mut self, now: Now) {
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Drain => {
+                    self.draining = true;
+                    self.core.drain(now);
+                }
+                Order::Stop => self.stopped = true,
+                Order::Snapshot(reply) => {
+                    // Whoever asked may have lost patience.
+                    let _ = reply.try_send(self.snapshot());
+                }
+            }
+        }
+        if self.draining && self.core.calls() == 0 {
+            let at = *self.drained_at.get_or_insert(now.instant + LINGER);
+            self.stopped |= at <= now.instant;
+        } else {
+            self.drained_at = None;
+        }
+    }
+
+    fn mail(&mut self, now: Now) {
+        for _ in 0..MAIL {
+            let Some((from, mail)) = self.mailboxes.receive() else { return };
+            self.core.mail(now, from, mail);
+        }
+        self.mailboxes.leave_rest();
+    }
+
+    fn accept(&mut self, now: Now) {
+        if self.accept_at.is_none_or(|at| at > now.instant) {
+            return;
+        }
+        for _ in 0..ACCEPTS {
+            let Some(listener) = &self.listener else { return };
+            match listener.accept() {
+                Ok(Some((stream, remote))) => self.open_stream(now, stream, remote),
+                Ok(None) => {
+                    self.accept_at = None;
+                    return;
+                }
+                Err(_) => {
+                    // The connection still waits and raises no new edge: try again, but don't spin.
+                    self.counters.accept_failed += 1;
+                    self.accept_at = Some(now.instant + REST);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn open_stream(&mut self, now: Now, stream: Stream, remote: SocketAddr) {
+        self.counters.accepted += 1;
+        let Some(flow) = self.core.opened(now, remote) else { return };
+        if self.poll.add_stream(flow, &stream).is_err() {
+            self.counters.streams_failed += 1;
+            self.core.closed(now, flow);
+            return;
+        }
+        let slot = flow.slot() as usize;
+        if slot >= self.streams.len() {
+            self.streams.resize_with(slot + 1, || None);
+        }
+        self.streams[slot] = Some((flow, stream));
+        self.ready_streams.push(flow);
+    }
+
+    fn streams(&mut self, now: Now) {
+        for _ in 0..STREAMS.min(self.ready_streams.len()) {
+            let Some(flow) = self.ready_streams.pop() else { return };
+            self.write_stream(now, flow);
+            self.read_stream(now, flow);
+        }
+    }
+
+    fn stream(streams: &mut [Option<(FlowId, Stream)>], flow: FlowId) -> Option<&mut Stream> {
+        match streams.get_mut(flow.slot() as usize) {
+            Some(Some((id, stream))) if *id == flow => Some(stream),
+            _ => None,
+        }
+    }
+
+    fn read_stream(&mut self, now: Now, flow: FlowId) {
+        for _ in 0..STREAM_TURNS {
+            let Some(stream) = Self::stream(&mut self.streams, flow) else { return };
+            let area = &mut self.buffer[..net::READ_SIZE];
+            match stream.read(area) {
+                Ok(None) => return,
+                Ok(Some(0)) => return self.core.ended(now, flow),
+                Ok(Some(count)) => self.core.bytes(now, flow, &area[..count]),
+                Err(_) => return self.fail_stream(now, flow),
+            }
+        }
+        self.ready_streams.push(flow);
+    }
+
+    fn write_stream(&mut self, now: Now, flow: FlowId) {
+        for _ in 0..STREAM_TURNS {
+            let Some(stream) = Self::stream(&mut self.streams, flow) else { return };
+            let bytes = self.core.unsent(flow);
+            if bytes.is_empty() {
+                return;
+            }
+            match stream.write(bytes) {
+                Ok(None) => return,
+                Ok(Some(count)) => self.core.sent(now, flow, count),
+                Err(_) => return self.fail_stream(now, flow),
+            }
+        }
+        self.ready_streams.push(flow);
+    }
+
+    fn fail_stream(&mut self, now: Now, flow: FlowId) {
+        self.counters.streams_failed += 1;
+        self.close_stream(flow);
+        self.core.closed(now, flow);
+    }
+
+    fn close_stream(&mut self, flow: FlowId) {
+        if let Some(stream) = Self::stream(&mut self.streams, flow) {
+            stream.shut();
+            self.streams[flow.slot() as usize] = None;
+        }
+    }
+
+    fn timers(&mut self, now: Now) {
+        if self.core.poll_timeout().is_some_and(|deadline| deadline.at <= now.instant) {
+            self.core.handle_timeout(now);
+        }
+    }
+
+    fn outputs(&mut self, now: Now) {
+        self.carry_out(now);
+        for _ in 0..BINDS {
+            let Some((realm, port)) = self.binds.pop_front() else { break };
+            let socket = self.bind(realm, port);
+            self.counters.bind_failed += u64::from(socket.is_none());
+            self.core.bound(now, realm, port, socket);
+        }
+        self.carry_out(now);
+        self.sockets.send(&mut self.own);
+        self.mailboxes.wake();
+    }
+
+    fn carry_out(&mut self, now: Now) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Send { socket, to, data } => self.send(socket, to, &data),
+                Output::Bind { realm, port } => self.binds.push_back((realm, port)),
+                Output::Unbind { socket } => drop(self.sockets.remove(socket)),
+                Output::Write { flow } => self.write_stream(now, flow),
+                Output::Close { flow } => self.close_stream(flow),
+                Output::Mail { to, mail } => self.mailboxes.send(to, mail),
+            }
+        }
+    }
+
+    fn send(&mut self, socket: SocketId, to: SocketAddr, data: &[u8]) {
+        if self.own.room() == 0 {
+            self.sockets.send(&mut self.own);
+        }
+        if !self.own.push(socket, to, data, true) {
+            // Longer than a slot: SIP with a large body.
+            self.sockets.send_one(socket, to, data);
+        }
+    }
+
+    fn bind(&mut self, realm: RealmId, port: u16) -> Option<SocketId> {
+        let realm = self.config.realms.get(usize::from(realm.0))?;
+        let options = UdpOptions {
+            device: realm.device.clone(),
+            dscp: realm.media_dscp,
+            ..UdpOptions::new(SocketAddr::new(realm.media, port))
+        };
+        let socket = Udp::open(&options).ok()?;
+        self.seat_socket(socket).ok()
+    }
+
+    /// How it goes.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut counters = Vec::new();
+        self.core.all_counters(&mut counters);
+        let net = self.sockets.counters().iter().map(|(name, value)| ("net", name, value));
+        counters.extend(net);
+        counters.extend(self.counters.iter().map(|(name, value)| ("loop", name, value)));
+        counters.extend(self.pace.slow().iter().map(|(name, value)| ("slow_pass", name, value)));
+        counters.push(("loop", "mail_shed", self.mailboxes.shed()));
+        let shared = self.wide.iter().chain(&self.sip).filter_map(|&id| self.sockets.get(id));
+        counters.push(("net", "kernel_drops", shared.map(|socket| u64::from(socket.drops())).sum()));
+        Snapshot {
+            shard: self.shard,
+            calls: self.core.calls(),
+            connections: self.core.connections(),
+            counters,
+            passes: self.pace.passes(),
+            cpu: net::thread_time(),
+        }
+    }
+}
