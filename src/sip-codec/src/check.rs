@@ -1,6 +1,6 @@
 //! What a UAS must find in order before it acts on a message (RFC 3261 sections 8.1.1, 8.2; RFC 4475).
 
-use crate::{Error, MediaType, Message, Method, Name, NameAddr, Scheme};
+use crate::{Error, MediaType, Message, Method, Name, NameAddr, Scheme, Via};
 
 /// Headers that must be there once.
 const ONCE: [Name<'static>; 4] = [Name::From, Name::To, Name::CallId, Name::CSeq];
@@ -15,7 +15,7 @@ const AT_MOST_ONCE: [Name<'static>; 7] = [
     Name::ReferTo,
 ];
 
-impl<'a> Message<'a> {
+impl Message<'_> {
     /// The first fault for which a UAS refuses a request, with [`Error::status`], and for which anybody drops a
     /// response. In order: start line and version, mandatory headers, their syntax, the Request-URI, the `CSeq`
     /// method, headers that steer processing, the body.
@@ -54,6 +54,9 @@ impl<'a> Message<'a> {
 
     fn check_mandatory(&self) -> Result<(), Error> {
         self.via()?;
+        if !self.values(Name::Via).all(|via| Via::parse(via).is_ok()) {
+            return Err(Error::Malformed(Name::Via));
+        }
         self.check_address(Name::From)?;
         self.check_address(Name::To)?;
         self.call_id()?;
@@ -65,8 +68,11 @@ impl<'a> Message<'a> {
     }
 
     fn check_request_uri(&self) -> Result<(), Error> {
-        match self.uri()?.scheme {
+        let uri = self.uri()?;
+        match uri.scheme {
             Scheme::Other(_) => Err(Error::Scheme),
+            // Headers are not allowed there (RFC 3261 section 19.1.1, table 1).
+            _ if !uri.headers.is_empty() => Err(Error::RequestUri),
             _ => Ok(()),
         }
     }

@@ -17,7 +17,8 @@ impl<'a> Host<'a> {
     /// A host alone, without port; IPv6 with or without its brackets.
     pub fn parse(text: &'a str) -> Option<Self> {
         if let Some(inner) = text.strip_prefix('[') {
-            return inner.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(|a| Self::Ip(a.into()));
+            let inner = inner.strip_suffix(']')?;
+            return inner.parse().ok().or_else(|| three_colons(inner)).map(|a: Ipv6Addr| Self::Ip(a.into()));
         }
         if text.as_bytes().first()?.is_ascii_digit()
             && let Ok(address) = text.parse::<Ipv4Addr>()
@@ -53,6 +54,19 @@ impl<'a> Host<'a> {
             Self::Name(_) => None,
         }
     }
+}
+
+/// The grammar of RFC 3261 lets a third colon stand before an embedded IPv4 address, which is to be tolerated
+/// (RFC 5118 section 4.10).
+fn three_colons(text: &str) -> Option<Ipv6Addr> {
+    let (head, tail) = text.split_once(":::")?;
+    let mut copy = [0; 48];
+    let (mut len, parts) = (0, [head, "::", tail]);
+    for byte in parts.iter().filter(|_| tail.contains('.') && !tail.contains(':')).flat_map(|p| p.bytes()) {
+        *copy.get_mut(len)? = byte;
+        len += 1;
+    }
+    std::str::from_utf8(copy.get(..len)?).ok()?.parse().ok()
 }
 
 impl PartialEq for Host<'_> {

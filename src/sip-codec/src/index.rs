@@ -128,16 +128,23 @@ pub(crate) fn line_end(data: &[u8], mut from: usize) -> Result<usize, Error> {
             Some([b'\r', b'\n', ..]) => return Ok(at),
             None | Some([] | [b'\r']) => return Err(Error::Incomplete),
             Some([b'\t', ..]) => from = at + 1,
+            Some([byte, ..]) if !matches!(byte, b'\r' | b'\n') && is_escaped(data, at) => from = at + 1,
             Some(_) => return Err(Error::HeaderLine),
         }
     }
+}
+
+/// True after an odd number of backslashes: a quoted-pair may hold any byte but CR and LF (RFC 3261 section 25.1).
+fn is_escaped(data: &[u8], at: usize) -> bool {
+    let before = data.get(..at).unwrap_or(&[]);
+    before.iter().rev().take_while(|b| **b == b'\\').count() % 2 == 1
 }
 
 /// The place of the first control byte, or the end. Sixteen at a time, in a form that compiles to vector code.
 fn find_control(data: &[u8], from: usize) -> usize {
     let rest = data.get(from..).unwrap_or(&[]);
     let is_control = |b: u8| b < 0x20 || b == 0x7f;
-    let (blocks, tail) = rest.as_chunks::<16>();
+    let (blocks, _) = rest.as_chunks::<16>();
     let mut at = from;
     for block in blocks {
         if block.iter().fold(false, |found, b| found | is_control(*b)) {
@@ -145,6 +152,5 @@ fn find_control(data: &[u8], from: usize) -> usize {
         }
         at += 16;
     }
-    let _ = tail;
     skip(data, at, |b| !is_control(b))
 }

@@ -32,7 +32,7 @@ pub struct Header<'a> {
     pub name: Name<'a>,
     /// Its value as written, without white space around it; folds are still inside.
     pub value: &'a str,
-    /// True if the value holds folds (CRLF and white space).
+    /// True if the value holds folds (CRLF and white space), which [`crate::Writer::line`] takes out.
     pub folded: bool,
 }
 

@@ -82,6 +82,7 @@ impl<'a> Params<'a> {
     }
 }
 
+#[allow(clippy::copy_iterator)] // A copy is a cursor of its own: that is what finding needs.
 impl<'a> Iterator for Params<'a> {
     type Item = Param<'a>;
 

@@ -140,6 +140,12 @@ impl<'a> Uri<'a> {
         text::unescape(self.user?)
     }
 
+    /// The first parameter of that name, which may be written with escapes (RFC 4475 section 3.1.1.3).
+    pub fn param(&self, name: &str) -> Option<crate::Param<'a>> {
+        let mut params = self.params;
+        Iterator::find(&mut params, |param| same_folded(param.name, name))
+    }
+
     /// True for `sip` and `sips`.
     pub fn is_sip(&self) -> bool {
         matches!(self.scheme, Scheme::Sip | Scheme::Sips)
@@ -180,14 +186,14 @@ impl fmt::Display for Uri<'_> {
 }
 
 fn params_are_sound(mut params: Params<'_>) -> bool {
-    let empty_or_led = params.as_str().is_empty() || params.as_str().starts_with(';');
-    empty_or_led
+    let text = params.as_str();
+    (text.is_empty() || text.starts_with(';'))
+        && !text.bytes().any(|b| text::is(b, text::LWS))
         && params.all(|p| {
             !p.name.is_empty()
                 && all_escaped(p.name, text::PARAM)
                 && p.value.is_none_or(|v| !v.is_empty() && all_escaped(v, text::PARAM))
         })
-        && !params.as_str().bytes().any(|b| text::is(b, text::LWS))
 }
 
 fn headers_are_sound(headers: &str) -> bool {

@@ -4,11 +4,11 @@ use crate::text::{self, cut, find_outside, take, trim, trim_start};
 use crate::{Error, Method, Params};
 use std::borrow::Cow;
 
-/// Seconds. Values beyond 32 bits count as the greatest (RFC 3261 section 20.19, RFC 4475 section 3.1.2.5 note).
+/// Seconds. Values beyond 32 bits count as the greatest (RFC 4475 section 3.1.2.4).
 pub(crate) fn delta_seconds(text: &str) -> Option<u32> {
     let text = trim(text);
-    text::all(text, text::TOKEN).then_some(())?;
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().unwrap_or(u32::MAX))
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u32::MAX))
 }
 
 /// A `qvalue` in thousandths.
@@ -158,7 +158,10 @@ impl<'a> Replaces<'a> {
 pub(crate) fn is_call_id(text: &str) -> bool {
     text::all(text, text::WORD)
         && match text.find('@') {
-            Some(at) => at > 0 && at + 1 < text.len() && !text[at + 1..].contains('@'),
+            Some(at) => {
+                let (left, right) = cut(text, at);
+                !left.is_empty() && !right.is_empty() && !right.contains('@')
+            }
             None => true,
         }
 }

@@ -47,11 +47,11 @@ impl<'a> Via<'a> {
         self.params.value("branch").filter(|branch| !branch.is_empty())
     }
 
-    /// True if the branch follows RFC 3261 and so names its transaction. The cookie is compared without case, as
-    /// tokens are.
+    /// True if the branch follows RFC 3261 and so names its transaction: the cookie and something after it
+    /// (RFC 4475 section 3.2.1). The cookie is compared without case, as tokens are.
     pub fn has_cookie(&self) -> bool {
-        let head = self.branch().and_then(|branch| branch.get(..COOKIE.len()));
-        head.is_some_and(|head| head.eq_ignore_ascii_case(COOKIE))
+        let parts = self.branch().and_then(|branch| branch.split_at_checked(COOKIE.len()));
+        parts.is_some_and(|(cookie, rest)| cookie.eq_ignore_ascii_case(COOKIE) && !rest.is_empty())
     }
 
     /// The `received` parameter; IPv6 with or without brackets (RFC 5118 section 4.5).

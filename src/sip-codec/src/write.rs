@@ -1,6 +1,6 @@
 //! Messages written into the caller's buffer.
 
-use crate::{Error, Header, Message, Method, Name, text};
+use crate::{Error, Header, Message, Method, Name, Via, text};
 use std::fmt::{self, Display, Write};
 use std::net::SocketAddr;
 
@@ -28,15 +28,46 @@ impl Sink<'_> {
 
     /// Text from elsewhere.
     fn text(&mut self, text: &str) {
-        let bytes = text.as_bytes();
-        self.refused |= bytes.iter().fold(false, |bad, b| bad | (*b < 0x20 && *b != b'\t') | (*b == 0x7f));
-        self.buffer.extend_from_slice(bytes);
+        self.refused |= has_control(text);
+        self.raw(text);
+    }
+
+    /// Text from a parsed message, made one line.
+    fn copied(&mut self, text: &str) {
+        if !has_control(text) {
+            return self.raw(text);
+        }
+        let mut chars = text.chars().peekable();
+        while let Some(c) = chars.next() {
+            match c {
+                '\r' | '\n' => {
+                    while chars.next_if(|c| matches!(c, '\r' | '\n' | ' ' | '\t')).is_some() {}
+                    self.raw(" ");
+                }
+                '\\' => {
+                    self.raw("\\");
+                    let escaped = chars.next().unwrap_or(' ');
+                    self.character(if escaped.is_ascii_control() { '?' } else { escaped });
+                }
+                c => self.character(c),
+            }
+        }
+    }
+
+    fn character(&mut self, c: char) {
+        self.text(c.encode_utf8(&mut [0; 4]));
     }
 
     fn token(&mut self, text: &str) {
         self.refused |= !text::all(text, text::TOKEN);
         self.raw(text);
     }
+}
+
+/// True if a byte is a control byte other than a tab.
+fn has_control(text: &str) -> bool {
+    // Without early exit, so that it compiles to vector code.
+    text.bytes().fold(false, |found, b| found | (((b < 0x20) & (b != b'\t')) | (b == 0x7f)))
 }
 
 impl Write for Sink<'_> {
@@ -91,8 +122,10 @@ impl<'b> Writer<'b> {
         self.out.raw(": ");
     }
 
-    /// A header with any value that can be displayed.
+    /// A header with any value that can be displayed. Content-Length is refused: [`Self::finish`] and
+    /// [`Self::body`] write it, and two lengths would let two readers cut the message differently.
     pub fn header(&mut self, name: Name<'_>, value: impl Display) -> &mut Self {
+        self.out.refused |= name == Name::ContentLength;
         self.name(name);
         self.display(value);
         self.out.raw("\r\n");
@@ -101,29 +134,23 @@ impl<'b> Writer<'b> {
 
     /// A header with text, without the formatter's cost.
     pub fn text(&mut self, name: Name<'_>, value: &str) -> &mut Self {
+        self.out.refused |= name == Name::ContentLength;
         self.name(name);
         self.out.text(value);
         self.out.raw("\r\n");
         self
     }
 
-    /// One header line of a parsed message, with its folds made one space each.
+    /// One header line of a parsed message. Folds become one space; a control byte in a quoted-pair becomes a
+    /// question mark. Content-Length is left out: the writer has its own.
     pub fn line(&mut self, header: Header<'_>) -> &mut Self {
+        if header.name == Name::ContentLength {
+            return self;
+        }
         self.name(header.name);
-        self.value(header);
+        self.out.copied(header.value);
         self.out.raw("\r\n");
         self
-    }
-
-    fn value(&mut self, header: Header<'_>) {
-        if !header.folded {
-            return self.out.text(header.value);
-        }
-        for (i, part) in header.value.split("\r\n").enumerate() {
-            let part = if i == 0 { part } else { text::trim_start(part) };
-            self.out.raw(if i == 0 { "" } else { " " });
-            self.out.text(part.trim_end_matches([' ', '\t']));
-        }
     }
 
     /// Every header line of that name of a parsed message, in order.
@@ -148,7 +175,7 @@ impl<'b> Writer<'b> {
         self.copy(request, Name::From);
         for line in request.lines(Name::To) {
             self.name(Name::To);
-            self.value(line);
+            self.out.copied(line.value);
             let tagged = request.to().is_ok_and(|to| to.tag().is_some());
             if let (false, Some(tag)) = (tagged, to_tag) {
                 self.out.raw(";tag=");
@@ -159,12 +186,10 @@ impl<'b> Writer<'b> {
         self.copy(request, Name::CallId).copy(request, Name::CSeq)
     }
 
+    /// A request's topmost Via line as its response bears it.
     fn stamped_via(&mut self, line: Header<'_>, source: SocketAddr) -> &mut Self {
-        let top = text::split_list(line.value).next().unwrap_or("");
-        let Ok(via) = crate::Via::parse(top) else { return self.line(line) };
-        if line.folded {
-            self.out.refused |= false;
-        }
+        let mut elements = text::split_list(line.value);
+        let Ok(via) = Via::parse(elements.next().unwrap_or("")) else { return self.line(line) };
         self.name(Name::Via);
         self.out.raw("SIP/2.0/");
         self.out.token(via.transport);
@@ -174,15 +199,13 @@ impl<'b> Writer<'b> {
             self.out.raw(":");
             self.display(port);
         }
-        for param in via.params {
-            if param.name.eq_ignore_ascii_case("received") || param.name.eq_ignore_ascii_case("rport") {
-                continue;
-            }
+        let ours = |name: &str| name.eq_ignore_ascii_case("received") || name.eq_ignore_ascii_case("rport");
+        for param in via.params.into_iter().filter(|param| !ours(param.name)) {
             self.out.raw(";");
-            self.out.text(param.name);
+            self.out.copied(param.name);
             if let Some(value) = param.value {
                 self.out.raw("=");
-                self.out.text(value);
+                self.out.copied(value);
             }
         }
         if via.rport().is_some() {
@@ -193,10 +216,9 @@ impl<'b> Writer<'b> {
             self.out.raw(";received=");
             self.display(source.ip());
         }
-        let mut rest = text::split_list(line.value);
-        for other in rest.by_ref().skip(1) {
+        for other in elements {
             self.out.raw(", ");
-            self.value(Header { name: Name::Via, value: other, folded: line.folded });
+            self.out.copied(other);
         }
         self.out.raw("\r\n");
         self
@@ -210,8 +232,10 @@ impl<'b> Writer<'b> {
 
     /// Ends a message with a body.
     pub fn body(mut self, content_type: &str, body: &[u8]) -> Result<(), Error> {
-        self.text(Name::ContentType, content_type).header(Name::ContentLength, body.len());
-        self.out.raw("\r\n");
+        self.text(Name::ContentType, content_type);
+        self.out.raw("Content-Length: ");
+        self.display(body.len());
+        self.out.raw("\r\n\r\n");
         self.out.buffer.extend_from_slice(body);
         self.close()
     }
