@@ -14,6 +14,8 @@
 //! | 7 | [`config`] |
 //! | 8 | [`node`] |
 //!
+//! [`web`], the SDK and the softphone page, is a table of files and names no room.
+//!
 //! Machines below floor 5 are pure: time and bytes go in, outputs come out. Only [`net`] makes system calls.
 
 pub mod base;
@@ -30,4 +32,5 @@ pub mod sdp;
 pub mod shard;
 pub mod signal;
 pub mod sip;
+pub mod web;
 pub mod webrtc;

@@ -316,7 +316,10 @@ mod tests {
         };
         assert_eq!(sending, Some(SENDING));
         assert_eq!(read.collect::<Vec<_>>(), blocks(2));
-        assert_eq!(rest, [Packet::Description { ssrc: 77, cname: b"somebody" }, Packet::Bye { ssrc: Some(77) }]);
+        assert_eq!(
+            rest,
+            [Packet::Description { ssrc: 77, cname: b"somebody" }, Packet::Bye { ssrc: Some(77) }]
+        );
     }
 
     #[test]
