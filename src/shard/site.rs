@@ -1,0 +1,191 @@
+//! What the web server answers: pages and SDK, the WebSocket's door, health. Pure: a request in, an answer out.
+
+use super::config;
+use crate::http::{Cors, Method, Origins, Request, Response};
+use crate::web;
+
+/// The WebSocket subprotocol of browser signalling.
+pub const SUBPROTOCOL: &str = "bridgehead.v1";
+
+/// What to do with a request.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// Let it become a WebSocket.
+    Upgrade,
+    /// Send this.
+    Respond(Response),
+}
+
+/// The web server's rules.
+#[derive(Debug)]
+pub(super) struct Site {
+    origins: Origins,
+    demo: Option<String>,
+}
+
+impl Site {
+    /// Reads them. Entries of the allow-list that are no origins were refused with the configuration; here they
+    /// allow nothing.
+    pub(super) fn new(http: &config::Http) -> Site {
+        let origins = Origins::new(http.origins.iter().map(String::as_str)).unwrap_or_default();
+        Site { origins, demo: http.demo.clone() }
+    }
+
+    /// Answers a request.
+    pub(super) fn answer(&self, request: &Request, draining: bool) -> Answer {
+        if request.path() == "/v1/ws" {
+            return self.door(request);
+        }
+        // Pages and SDK are public and bring their own headers.
+        if let Some(asset) = web::asset(request.path()) {
+            return Answer::Respond(serve(request, asset));
+        }
+        Answer::Respond(match self.origins.cors(request) {
+            Cors::Preflight(response) => response,
+            Cors::Denied(_) => safe(error(403, "origin", "pages of this origin may not use the gateway")),
+            Cors::Same => safe(self.resource(request, draining)),
+            Cors::Allowed => self.origins.grant(request, safe(self.resource(request, draining))),
+        })
+    }
+
+    fn door(&self, request: &Request) -> Answer {
+        let refusal = if !matches!(request.method, Method::Get) {
+            error(405, "method", "a WebSocket is opened by GET").header("Allow", "GET")
+        } else if !request.is_websocket() {
+            error(426, "upgrade", "this address speaks WebSocket").header("Upgrade", "websocket")
+        } else if !self.origins.admits_websocket(request) {
+            error(403, "origin", "pages of this origin may not use the gateway; see http.origins")
+        } else if !request.protocols().any(|protocol| protocol == SUBPROTOCOL) {
+            error(400, "subprotocol", "offer the subprotocol bridgehead.v1")
+        } else {
+            return Answer::Upgrade;
+        };
+        Answer::Respond(safe(refusal))
+    }
+
+    fn resource(&self, request: &Request, draining: bool) -> Response {
+        let text: &str = match request.path() {
+            "/healthz" if draining => return error(503, "draining", "the gateway is about to stop"),
+            "/healthz" => r#"{"status":"ok"}"#,
+            "/v1/demo.json" => match &self.demo {
+                Some(demo) => demo,
+                None => return error(404, "not_found", "this gateway runs no demo"),
+            },
+            _ => return error(404, "not_found", "there is nothing at this address"),
+        };
+        match request.method {
+            Method::Get | Method::Head => {
+                Response::json(200, text.to_owned()).header("Cache-Control", "no-store")
+            }
+            _ => not_allowed(),
+        }
+    }
+}
+
+fn serve(request: &Request, asset: &'static web::Asset) -> Response {
+    if !matches!(request.method, Method::Get | Method::Head) {
+        return safe(not_allowed());
+    }
+    let known = request.header("if-none-match").is_some_and(|tags| asset.is_known(tags));
+    let response = if known { Response::new(304) } else { Response::new(200).body(asset.bytes) };
+    asset.headers().fold(response, |response, (name, value)| response.header(name, value))
+}
+
+fn not_allowed() -> Response {
+    error(405, "method", "only GET and HEAD are answered here").header("Allow", "GET, HEAD")
+}
+
+/// An error in the shape of the signalling schema. Both texts are ours and hold nothing to be escaped.
+fn error(status: u16, name: &str, message: &str) -> Response {
+    Response::json(
+        status,
+        format!(r#"{{"type":"error","error":"{name}","code":{status},"message":"{message}"}}"#),
+    )
+    .header("Cache-Control", "no-store")
+}
+
+/// Headers that keep a browser from making more of an answer than it is.
+fn safe(response: Response) -> Response {
+    response
+        .header("X-Content-Type-Options", "nosniff")
+        .header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+        .header("Referrer-Policy", "no-referrer")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site() -> Site {
+        Site::new(&config::Http {
+            listen: None,
+            origins: vec!["https://app.example".to_owned()],
+            demo: Some("{}".to_owned()),
+        })
+    }
+
+    fn request(method: Method, target: &str, headers: &[(&str, &str)]) -> Request {
+        let headers = [("host", "gw.example:8080")].iter().chain(headers);
+        Request {
+            method,
+            target: target.to_owned(),
+            version_11: true,
+            headers: headers.map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect(),
+            body: Vec::new(),
+        }
+    }
+
+    fn status(answer: &Answer) -> u16 {
+        match answer {
+            Answer::Upgrade => 101,
+            Answer::Respond(response) => response.status(),
+        }
+    }
+
+    fn ask(method: Method, target: &str, headers: &[(&str, &str)]) -> u16 {
+        status(&site().answer(&request(method, target, headers), false))
+    }
+
+    #[test]
+    fn the_door_opens_to_our_own_and_to_listed_pages_that_speak_our_protocol() {
+        let ws = |extra: &[(&str, &str)]| {
+            let mut headers = vec![("upgrade", "websocket"), ("connection", "Upgrade")];
+            headers.extend(extra);
+            ask(Method::Get, "/v1/ws", &headers)
+        };
+        let ours = ("sec-websocket-protocol", "bridgehead.v1");
+        assert_eq!(ws(&[ours]), 101);
+        assert_eq!(ws(&[ours, ("origin", "https://app.example")]), 101);
+        assert_eq!(ws(&[ours, ("origin", "http://gw.example:8080")]), 101);
+        assert_eq!(ws(&[ours, ("origin", "https://evil.example")]), 403);
+        assert_eq!(ws(&[]), 400);
+        assert_eq!(ws(&[("sec-websocket-protocol", "sip")]), 400);
+        assert_eq!(ask(Method::Get, "/v1/ws", &[]), 426);
+        assert_eq!(ask(Method::Post, "/v1/ws", &[]), 405);
+    }
+
+    #[test]
+    fn unknown_addresses_and_methods_are_json_errors() {
+        assert_eq!(ask(Method::Get, "/nowhere", &[]), 404);
+        assert_eq!(ask(Method::Get, "/healthz?x=1", &[]), 200);
+        assert_eq!(ask(Method::Delete, "/healthz", &[]), 405);
+        assert_eq!(ask(Method::Post, "/", &[]), 405);
+        assert_eq!(ask(Method::Get, "/v1/demo.json", &[("origin", "https://evil.example")]), 403);
+        assert_eq!(ask(Method::Get, "/v1/demo.json", &[("origin", "https://app.example")]), 200);
+        let drained = site().answer(&request(Method::Get, "/healthz", &[]), true);
+        assert_eq!(status(&drained), 503);
+        let Answer::Respond(response) = site().answer(&request(Method::Get, "/x", &[]), false) else {
+            panic!()
+        };
+        assert!(format!("{response:?}").contains("application/json"));
+    }
+
+    #[test]
+    fn pages_are_served_once_and_then_by_their_tag() {
+        assert_eq!(ask(Method::Get, "/", &[]), 200);
+        assert_eq!(ask(Method::Head, "/sdk/bridgehead.js", &[("origin", "https://any.example")]), 200);
+        let tag = web::asset("/").unwrap().etag;
+        assert_eq!(ask(Method::Get, "/", &[("if-none-match", tag)]), 304);
+        assert_eq!(ask(Method::Get, "/", &[("if-none-match", "\"other\"")]), 200);
+    }
+}
