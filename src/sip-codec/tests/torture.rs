@@ -90,7 +90,12 @@ const RFC5118: [(&str, &str, Verdict, &str); 13] = [
     ("via-received-param-no-delim", "4.5", Valid, ""),
     // Valid in the RFC, but in this copy 251 bytes of body follow a Content-Length of 268.
     ("ipv6-in-sdp", "4.6", Refuse(400, Error::ShortBody), "the copy's body is short"),
-    ("ipv6-in-sdp.ersip-variant-cl241", "4.6", Valid, "the same with Content-Length 241: the rest is cut off"),
+    (
+        "ipv6-in-sdp.ersip-variant-cl241",
+        "4.6",
+        Valid,
+        "the same with Content-Length 241: the rest is cut off",
+    ),
     ("mult-ip-in-header", "4.7", Valid, ""),
     ("mult-ip-in-sdp", "4.8", Valid, ""),
     ("ipv4-mapped-ipv6", "4.9", Valid, ""),
