@@ -31,6 +31,16 @@ impl Entry {
         head.get(self.value as usize..self.end as usize).unwrap_or("")
     }
 
+    pub(crate) fn number(&self) -> u8 {
+        self.number
+    }
+
+    /// The value, of a section not yet known to be UTF-8.
+    pub(crate) fn value_of<'a>(&self, data: &'a [u8]) -> Result<&'a str, Error> {
+        let value = data.get(self.value as usize..self.end as usize).unwrap_or(&[]);
+        std::str::from_utf8(value).map_err(|_| Error::NotUtf8)
+    }
+
     /// True if this is the name, given with its number.
     pub(crate) fn is(&self, number: u8, name: Name<'_>, head: &str) -> bool {
         self.number == number
@@ -68,7 +78,7 @@ impl Index {
 }
 
 /// One header line with its folds (RFC 3261 section 7.3.1), and where the next begins.
-fn read_line(data: &[u8], start: usize) -> Result<(Entry, usize), Error> {
+pub(crate) fn read_line(data: &[u8], start: usize) -> Result<(Entry, usize), Error> {
     let name_end = skip(data, start, |b| text::is(b, text::TOKEN));
     let colon = skip(data, name_end, is_blank);
     if name_end == start || data.get(colon) != Some(&b':') {
@@ -127,7 +137,6 @@ pub(crate) fn line_end(data: &[u8], mut from: usize) -> Result<usize, Error> {
         match data.get(at..) {
             Some([b'\r', b'\n', ..]) => return Ok(at),
             None | Some([] | [b'\r']) => return Err(Error::Incomplete),
-            Some([b'\t', ..]) => from = at + 1,
             Some([byte, ..]) if !matches!(byte, b'\r' | b'\n') && is_escaped(data, at) => from = at + 1,
             Some(_) => return Err(Error::HeaderLine),
         }
@@ -140,17 +149,16 @@ fn is_escaped(data: &[u8], at: usize) -> bool {
     before.iter().rev().take_while(|b| **b == b'\\').count() % 2 == 1
 }
 
-/// The place of the first control byte, or the end. Sixteen at a time, in a form that compiles to vector code.
+/// The place of the first control byte other than a tab, or the end. Sixteen at a time, in a form that compiles to vector code.
 fn find_control(data: &[u8], from: usize) -> usize {
     let rest = data.get(from..).unwrap_or(&[]);
-    let is_control = |b: u8| b < 0x20 || b == 0x7f;
     let (blocks, _) = rest.as_chunks::<16>();
     let mut at = from;
     for block in blocks {
-        if block.iter().fold(false, |found, b| found | is_control(*b)) {
+        if block.iter().fold(false, |found, b| found | text::is_control(*b)) {
             break;
         }
         at += 16;
     }
-    skip(data, at, |b| !is_control(b))
+    skip(data, at, |b| !text::is_control(b))
 }

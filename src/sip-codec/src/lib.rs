@@ -19,8 +19,6 @@ mod method;
 mod name;
 mod out;
 mod param;
-#[cfg(test)]
-mod smoke;
 mod text;
 mod uri;
 mod value;

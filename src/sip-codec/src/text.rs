@@ -71,6 +71,11 @@ const CLASS: [u8; 256] = {
     table
 };
 
+/// A control byte other than a tab.
+pub(crate) fn is_control(byte: u8) -> bool {
+    (byte < 0x20 && byte != b'\t') || byte == 0x7f
+}
+
 pub(crate) fn is(byte: u8, class: u8) -> bool {
     CLASS[byte as usize] & class != 0
 }
