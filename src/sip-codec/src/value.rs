@@ -17,11 +17,13 @@ pub(crate) fn q_thousandths(text: &str) -> Option<u16> {
         Some(at) => cut(text, at),
         None => (text, ""),
     };
-    let digits = fraction.len() <= 3 && fraction.bytes().all(|b| b.is_ascii_digit());
+    if fraction.len() > 3 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
     let scaled = fraction.bytes().chain(*b"000").take(3).fold(0, |n, b| n * 10 + u16::from(b - b'0'));
     match whole {
-        "0" if digits => Some(scaled),
-        "1" if digits && scaled == 0 => Some(1000),
+        "0" => Some(scaled),
+        "1" if scaled == 0 => Some(1000),
         _ => None,
     }
 }
