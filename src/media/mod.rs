@@ -1,5 +1,23 @@
 //! The media plane: what arrives on one leg leaves on the other, in the buffer it arrived in.
 
+mod config;
+mod formats;
+mod forward;
+mod latch;
+mod leg;
+mod plane;
+mod ports;
+mod reception;
+mod reports;
+pub mod srtp;
+#[cfg(test)]
+mod tests;
+mod timeline;
+
+pub use config::{Config, Counters, Latch, Realm};
+pub use leg::Stats;
+pub use plane::Plane;
+
 use crate::base::{LegId, RealmId, RouteId, SocketId};
 use crate::rtp::Keys;
 use std::net::SocketAddr;

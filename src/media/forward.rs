@@ -1,0 +1,334 @@
+//! The way of a packet: from one party's socket to the other's, in the buffer that it came in.
+//!
+//! Nothing here allocates, locks or reads a clock. A web packet costs one look-up, of its source address; an RTP packet
+//! none. SRTP is taken off even where the packet goes nowhere (a hold, nobody joined): the receiving rollover counter
+//! follows the party at all times.
+
+use super::config::Counters;
+use super::latch::Source;
+use super::leg::{Inbound, Outbound};
+use super::plane::{Plane, Use};
+use super::srtp::Refused;
+use super::timeline::Lost;
+use super::{Kind, Verdict};
+use crate::base::{Key, Now, Packet, SocketId};
+use crate::rtp::{Class, FIXED, Header, TelephoneEvent, classify};
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::time::Duration;
+
+/// The counter of a drop.
+pub(super) type Why = fn(&mut Counters) -> &mut u64;
+
+macro_rules! why {
+    ($name:ident) => {
+        (|counters: &mut Counters| &mut counters.$name) as Why
+    };
+}
+
+pub(super) fn refused(why: Refused) -> Why {
+    match why {
+        Refused::Malformed => why!(dropped_malformed),
+        Refused::Repeated => why!(dropped_repeated),
+        Refused::Old => why!(dropped_old),
+        Refused::Forged => why!(dropped_forged),
+        Refused::Full => why!(dropped_sources),
+        Refused::Clear | Refused::Exhausted | Refused::Long => why!(dropped_refused),
+    }
+}
+
+fn lost(lost: Lost) -> Why {
+    match lost {
+        Lost::Repeated => why!(dropped_repeated),
+        Lost::Old => why!(dropped_old),
+        Lost::Leap => why!(dropped_leap),
+    }
+}
+
+/// What an outgoing packet carried, for the counters.
+struct Sent {
+    socket: SocketId,
+    to: SocketAddr,
+    octets: usize,
+    splice: bool,
+}
+
+impl Plane {
+    /// Takes a datagram from the web socket: SRTP or SRTCP from an address that a leg's transport has verified.
+    #[inline]
+    pub fn handle_web(&mut self, now: Now, from: SocketAddr, packet: &mut Packet) -> Verdict {
+        let Some(&slot) = self.paths.get(&from) else { return self.drop(why!(dropped_unverified)) };
+        match classify(packet.bytes()) {
+            Class::Rtp => {
+                let sent = self.relay_web(now, slot, packet);
+                self.conclude(sent)
+            }
+            Class::Rtcp => {
+                let taken = self.take_web_rtcp(now, slot, packet);
+                self.conclude_rtcp(taken)
+            }
+            _ => self.drop(why!(dropped_class)),
+        }
+    }
+
+    /// Takes a datagram from one of the sockets that [`super::Output::Bind`] asked for.
+    #[inline]
+    pub fn handle_rtp(
+        &mut self,
+        now: Now,
+        socket: SocketId,
+        from: SocketAddr,
+        packet: &mut Packet,
+    ) -> Verdict {
+        let what = match self.sockets.get(socket.slot() as usize) {
+            Some(&(Some(known), what)) if known == socket => what,
+            _ => Use::None,
+        };
+        match (what, classify(packet.bytes())) {
+            (Use::Rtp(slot), Class::Rtp) => {
+                let sent = self.relay_rtp(now, slot, from, packet);
+                self.conclude(sent)
+            }
+            (Use::Rtp(slot), Class::Rtcp) => {
+                let taken = self.take_muxed_rtcp(now, slot, from, packet);
+                self.conclude_rtcp(taken)
+            }
+            (Use::Rtcp(slot), Class::Rtcp) => {
+                let taken = self.take_rtcp(now, slot, from, packet);
+                self.conclude_rtcp(taken)
+            }
+            (Use::None | Use::Stock, _) => self.drop(why!(dropped_stale)),
+            _ => self.drop(why!(dropped_class)),
+        }
+    }
+
+    #[cold]
+    fn drop(&mut self, why: Why) -> Verdict {
+        *why(&mut self.counters) += 1;
+        Verdict::Drop
+    }
+
+    #[inline]
+    fn conclude(&mut self, sent: Result<Sent, Why>) -> Verdict {
+        match sent {
+            Ok(sent) => {
+                self.counters.forwarded += 1;
+                self.counters.octets += sent.octets as u64;
+                self.counters.splices += u64::from(sent.splice);
+                Verdict::Send { socket: sent.socket, to: sent.to }
+            }
+            Err(why) => self.drop(why),
+        }
+    }
+
+    fn conclude_rtcp(&mut self, taken: Result<(), Why>) -> Verdict {
+        match taken {
+            Ok(()) => {
+                self.counters.rtcp_received += 1;
+                Verdict::Taken
+            }
+            Err(why) => self.drop(why),
+        }
+    }
+
+    #[inline]
+    fn relay_web(&mut self, now: Now, slot: usize, packet: &mut Packet) -> Result<Sent, Why> {
+        let leg = self.legs[slot].as_deref_mut().ok_or(why!(dropped_stale))?;
+        let srtp = leg.inbound.srtp.as_deref_mut().ok_or(why!(dropped_no_keys))?;
+        let header = srtp.unprotect(packet).map_err(refused)?;
+        self.relay(now, slot, &header, packet)
+    }
+
+    #[inline]
+    fn relay_rtp(
+        &mut self,
+        now: Now,
+        slot: usize,
+        from: SocketAddr,
+        packet: &mut Packet,
+    ) -> Result<Sent, Why> {
+        let (policy, web) = (self.config.latch, self.web);
+        let leg = self.legs[slot].as_deref_mut().ok_or(why!(dropped_stale))?;
+        let header = Header::parse(packet.bytes()).ok_or(why!(dropped_malformed))?;
+        match leg.inbound.latch.hear(policy, from) {
+            Source::Known => {}
+            Source::Learned => {
+                leg.aim(web);
+                self.counters.latched += 1;
+            }
+            Source::Stranger => return Err(why!(dropped_source)),
+            Source::Early => return Err(why!(dropped_early)),
+        }
+        self.relay(now, slot, &header, packet)
+    }
+
+    /// From the leg in this slot, in the clear, to its partner.
+    #[inline]
+    fn relay(&mut self, now: Now, slot: usize, header: &Header, packet: &mut Packet) -> Result<Sent, Why> {
+        let arrived = self.arrived(now);
+        let leg = self.legs[slot].as_deref_mut().ok_or(why!(dropped_stale))?;
+        let range = header.payload(packet.bytes()).ok_or(why!(dropped_malformed))?;
+        leg.inbound.last_heard = Some(now.instant);
+        let payload = leg.inbound.formats.payload(header.payload_type);
+        let partner = leg.partner;
+        let heard = leg.inbound.hear(arrived, header, range.len());
+        let to = partner.and_then(|partner| self.legs.get_mut(partner)?.as_deref_mut());
+        if let Err(why) = heard {
+            // Silence for the receiver: its timeline goes on from wherever the source will be.
+            if let Some(to) = to {
+                to.outbound.timeline.cut();
+            }
+            return Err(why);
+        }
+        let payload = payload.ok_or(why!(dropped_payload_type))?;
+        let to = to.ok_or(why!(dropped_unjoined))?;
+        to.outbound.send(now, header, range, payload, packet)
+    }
+
+    fn take_web_rtcp(&mut self, now: Now, slot: usize, packet: &mut Packet) -> Result<(), Why> {
+        let leg = self.legs[slot].as_deref_mut().ok_or(why!(dropped_stale))?;
+        let srtp = leg.inbound.srtp.as_deref_mut().ok_or(why!(dropped_no_keys))?;
+        srtp.unprotect_rtcp(packet).map_err(refused)?;
+        leg.inbound.last_heard = Some(now.instant);
+        self.on_rtcp(now, slot, packet.bytes()).ok_or(why!(dropped_malformed))
+    }
+
+    fn take_muxed_rtcp(
+        &mut self,
+        now: Now,
+        slot: usize,
+        from: SocketAddr,
+        packet: &Packet,
+    ) -> Result<(), Why> {
+        let leg = self.legs[slot].as_deref_mut().ok_or(why!(dropped_stale))?;
+        if !leg.muxed() {
+            return Err(why!(dropped_class));
+        }
+        // RTP alone teaches the address: what never sends it is not sent to elsewhere.
+        if leg.inbound.latch.target() != Some(from) {
+            return Err(why!(dropped_source));
+        }
+        leg.inbound.last_heard = Some(now.instant);
+        self.on_rtcp(now, slot, packet.bytes()).ok_or(why!(dropped_malformed))
+    }
+
+    fn take_rtcp(&mut self, now: Now, slot: usize, from: SocketAddr, packet: &Packet) -> Result<(), Why> {
+        let policy = self.config.latch;
+        let leg = self.legs[slot].as_deref_mut().ok_or(why!(dropped_stale))?;
+        debug_assert!(leg.kind != Kind::Web);
+        match leg.inbound.rtcp_latch.hear(policy, from) {
+            Source::Known | Source::Learned => {}
+            Source::Stranger => return Err(why!(dropped_source)),
+            Source::Early => return Err(why!(dropped_early)),
+        }
+        leg.inbound.last_heard = Some(now.instant);
+        self.on_rtcp(now, slot, packet.bytes()).ok_or(why!(dropped_malformed))
+    }
+}
+
+impl Inbound {
+    /// Counts a packet of the party; says why it goes no further.
+    #[inline]
+    fn hear(&mut self, arrived: Duration, header: &Header, octets: usize) -> Result<(), Why> {
+        if !self.agreed {
+            return Err(why!(dropped_early));
+        }
+        if !self.open {
+            return Err(why!(dropped_not_receiving));
+        }
+        let Some(payload) = self.formats.payload(header.payload_type) else { return Ok(()) };
+        self.packets += 1;
+        self.octets += octets as u64;
+        let clock = (!payload.beat.event).then_some(payload.beat.clock);
+        match &mut self.reception {
+            Some(reception) if reception.ssrc == header.ssrc => reception.hear(arrived, header, clock),
+            reception => {
+                let mut new = super::reception::Reception::new(header, payload.beat.clock);
+                new.hear(arrived, header, clock);
+                *reception = Some(new);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Outbound {
+    /// Rewrites, protects and addresses a packet.
+    #[inline]
+    fn send(
+        &mut self,
+        now: Now,
+        header: &Header,
+        range: Range<usize>,
+        payload: super::formats::Payload,
+        packet: &mut Packet,
+    ) -> Result<Sent, Why> {
+        let number = match (self.open, payload.send) {
+            (true, Some(number)) => number,
+            (true, None) => return Err(why!(dropped_codec)),
+            (false, _) => {
+                self.timeline.cut();
+                return Err(why!(dropped_not_sending));
+            }
+        };
+        let ready = (!self.secure || self.srtp.is_some()).then_some(()).ok_or(why!(dropped_no_keys));
+        let ready = ready.and_then(|()| self.to.ok_or(why!(dropped_no_path)));
+        let (socket, to) = match ready {
+            Ok(to) => to,
+            Err(why) => {
+                self.timeline.cut();
+                return Err(why);
+            }
+        };
+        let slot = self.timeline.place(now.instant, header, payload.beat).map_err(lost)?;
+        let octets = range.len();
+        rewrite(packet, header, range, number, slot, self.ssrc);
+        if let Some((from, to)) = payload.rescale {
+            rescale(packet, from, to);
+        }
+        if let Some(srtp) = self.srtp.as_deref_mut() {
+            let index = slot.index.checked_sub(self.base).ok_or(why!(dropped_refused))?;
+            srtp.protect(index, packet).map_err(refused)?;
+        }
+        self.packets += 1;
+        self.octets += octets as u64;
+        self.clock = payload.beat.clock;
+        Ok(Sent { socket, to, octets, splice: slot.splice })
+    }
+}
+
+/// Puts a fixed header of ours right before the payload: CSRCs and extensions of theirs, on which nobody agreed, go by
+/// the header moving, and padding by the end moving. The payload stays.
+#[inline]
+fn rewrite(
+    packet: &mut Packet,
+    header: &Header,
+    range: Range<usize>,
+    number: u8,
+    slot: super::timeline::Slot,
+    ssrc: u32,
+) {
+    packet.truncate(range.end);
+    packet.shrink_front(range.start - FIXED);
+    let head = Header {
+        marker: header.marker || slot.splice,
+        padding: false,
+        payload_type: number,
+        sequence: slot.index as u16,
+        timestamp: slot.timestamp,
+        ssrc,
+        csrcs: 0,
+        extended: false,
+        length: FIXED,
+    };
+    packet.bytes_mut()[..FIXED].copy_from_slice(&head.write());
+}
+
+/// Puts an event's duration into the other clock's units (RFC 4733 section 2.3.5).
+#[cold]
+fn rescale(packet: &mut Packet, from: u32, to: u32) {
+    if let Some([_, _, high, low, ..]) = packet.bytes_mut().get_mut(FIXED..) {
+        let duration = TelephoneEvent::rescale(u16::from_be_bytes([*high, *low]), from, to);
+        [*high, *low] = duration.to_be_bytes();
+    }
+}

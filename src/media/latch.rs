@@ -1,0 +1,132 @@
+//! Where an RTP leg's party is: what its description says, and what its packets say within that (RFC 7362).
+
+use super::config;
+use std::net::SocketAddr;
+
+/// After how many packets the address stays.
+const PACKETS: u8 = 5;
+
+/// The address of one port of a party.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Latch {
+    signalled: Option<SocketAddr>,
+    learned: Option<SocketAddr>,
+    heard: u8,
+}
+
+/// What a packet's source address means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Source {
+    /// The party, where it was.
+    Known,
+    /// The party, at an address that is new.
+    Learned,
+    /// Somebody else.
+    Stranger,
+    /// Nobody was signalled.
+    Early,
+}
+
+impl Latch {
+    /// The descriptions changed: the party may be elsewhere now. What was learned is sent to until it speaks, where
+    /// its address is still the signalled one.
+    pub(super) fn signal(&mut self, signalled: Option<SocketAddr>) {
+        let signalled = signalled.filter(|remote| remote.port() != 0 && !remote.ip().is_unspecified());
+        if signalled != self.signalled {
+            self.learned = None;
+        }
+        self.signalled = signalled;
+        self.heard = 0;
+    }
+
+    /// Where to send.
+    #[inline]
+    pub(super) fn target(&self) -> Option<SocketAddr> {
+        self.signalled.and(self.learned.or(self.signalled))
+    }
+
+    /// Judges the source of a packet, and learns from it.
+    #[inline]
+    pub(super) fn hear(&mut self, policy: config::Latch, from: SocketAddr) -> Source {
+        let Some(signalled) = self.signalled else { return Source::Early };
+        let now = self.learned.unwrap_or(signalled);
+        if self.heard >= PACKETS {
+            return if from == now { Source::Known } else { Source::Stranger };
+        }
+        let allowed = match policy {
+            config::Latch::Off => from == signalled,
+            config::Latch::Address => from.ip() == signalled.ip(),
+        };
+        if !allowed {
+            return Source::Stranger;
+        }
+        self.heard += 1;
+        if from == now {
+            return Source::Known;
+        }
+        self.learned = Some(from);
+        Source::Learned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_port_is_learned_from_the_signalled_address_only_then_frozen() {
+        let mut latch = Latch::default();
+        assert_eq!(latch.hear(config::Latch::Address, at("192.0.2.1:4000")), Source::Early);
+        latch.signal(Some(at("192.0.2.1:4000")));
+        assert_eq!(latch.hear(config::Latch::Address, at("192.0.2.2:4000")), Source::Stranger);
+        assert_eq!(latch.hear(config::Latch::Address, at("192.0.2.1:5000")), Source::Learned);
+        assert_eq!(latch.target(), Some(at("192.0.2.1:5000")));
+        for _ in 1..PACKETS {
+            assert_eq!(latch.hear(config::Latch::Address, at("192.0.2.1:5000")), Source::Known);
+        }
+        assert_eq!(latch.hear(config::Latch::Address, at("192.0.2.1:4000")), Source::Stranger);
+        assert_eq!(latch.target(), Some(at("192.0.2.1:5000")));
+        // The same address is agreed on again: learned anew, and sent to meanwhile.
+        latch.signal(Some(at("192.0.2.1:4000")));
+        assert_eq!(latch.target(), Some(at("192.0.2.1:5000")));
+        assert_eq!(latch.hear(config::Latch::Address, at("192.0.2.1:6000")), Source::Learned);
+        latch.signal(Some(at("192.0.2.9:4000")));
+        assert_eq!(latch.target(), Some(at("192.0.2.9:4000")));
+    }
+
+    #[test]
+    fn flapping_ports_freeze_after_the_same_number_of_packets() {
+        let mut latch = Latch::default();
+        latch.signal(Some(at("127.0.0.1:4000")));
+        for port in 1..=u16::from(PACKETS) {
+            assert_eq!(
+                latch.hear(config::Latch::Address, SocketAddr::from(([127, 0, 0, 1], port))),
+                Source::Learned
+            );
+        }
+        assert_eq!(latch.hear(config::Latch::Address, at("127.0.0.1:4000")), Source::Stranger);
+        assert_eq!(latch.hear(config::Latch::Address, at("127.0.0.2:5")), Source::Stranger);
+    }
+
+    #[test]
+    fn without_latching_only_the_signalled_port_is_heard() {
+        let mut latch = Latch::default();
+        latch.signal(Some(at("127.0.0.1:4000")));
+        assert_eq!(latch.hear(config::Latch::Off, at("127.0.0.1:4001")), Source::Stranger);
+        assert_eq!(latch.hear(config::Latch::Off, at("127.0.0.1:4000")), Source::Known);
+    }
+
+    #[test]
+    fn an_address_of_zeros_is_nowhere() {
+        let mut latch = Latch::default();
+        for nowhere in ["0.0.0.0:4000", "192.0.2.1:0", "[::]:7"] {
+            latch.signal(Some(at(nowhere)));
+            assert_eq!(latch.target(), None);
+            assert_eq!(latch.hear(config::Latch::Address, at(nowhere)), Source::Early);
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! A leg's media side: what comes from its party, and what goes to it.
+
+use super::formats::Formats;
+use super::latch::Latch;
+use super::ports::Pair;
+use super::reception::Reception;
+use super::timeline::Timeline;
+use super::{Agreed, Kind, srtp};
+use crate::base::{LegId, Random, SocketId, TimerId};
+use crate::rtp::Keys;
+use smallvec::SmallVec;
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// Keys that a leg had before are remembered (as hashes), so that they are never used from their first index again.
+const RETIRED: usize = 16;
+
+/// The numbers of a leg, for call records and consoles.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Stats {
+    /// Packets from the party that were valid and agreed on.
+    pub packets_received: u64,
+    /// Their payload bytes.
+    pub octets_received: u64,
+    /// Packets of theirs that never came (negative: duplicates), of the present source.
+    pub lost: i64,
+    /// Jitter of what comes.
+    pub jitter: Duration,
+    /// Packets sent to the party.
+    pub packets_sent: u64,
+    /// Their payload bytes.
+    pub octets_sent: u64,
+    /// What the party last said that it lost of them.
+    pub remote_lost: i32,
+    /// The jitter that it last reported.
+    pub remote_jitter: Duration,
+    /// Time to the party and back, from its last report.
+    pub round_trip: Option<Duration>,
+    /// When an authenticated packet (a web leg) or one from the right address last came.
+    pub last_heard: Option<Instant>,
+}
+
+/// From the party.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    pub(super) srtp: Option<Box<srtp::Receive>>,
+    pub(super) formats: Formats,
+    /// The party may send.
+    pub(super) open: bool,
+    /// Both descriptions are known.
+    pub(super) agreed: bool,
+    pub(super) latch: Latch,
+    pub(super) rtcp_latch: Latch,
+    pub(super) reception: Option<Reception>,
+    pub(super) packets: u64,
+    pub(super) octets: u64,
+    pub(super) last_heard: Option<Instant>,
+}
+
+/// To the party.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    pub(super) srtp: Option<Box<srtp::Send>>,
+    /// Nothing leaves without SRTP.
+    pub(super) secure: bool,
+    /// The party may be sent to.
+    pub(super) open: bool,
+    pub(super) to: Option<(SocketId, SocketAddr)>,
+    pub(super) ssrc: u32,
+    /// The outgoing index at which SRTP's first rollover begins.
+    pub(super) base: u64,
+    pub(super) timeline: Timeline,
+    pub(super) packets: u64,
+    pub(super) octets: u64,
+    /// `packets` at the last report.
+    pub(super) reported: u64,
+    /// The payload's clock, for what the party says of jitter.
+    pub(super) clock: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Leg {
+    pub(super) inbound: Inbound,
+    pub(super) outbound: Outbound,
+    /// The slot of the leg that it is joined to.
+    pub(super) partner: Option<usize>,
+    pub(super) id: LegId,
+    pub(super) kind: Kind,
+    pub(super) agreed: Option<Box<Agreed>>,
+    pub(super) keys: Option<Box<Keys>>,
+    retired: SmallVec<[u64; 2]>,
+    /// Verified addresses of a web leg, the newest last.
+    pub(super) paths: SmallVec<[SocketAddr; 2]>,
+    pub(super) pair: Option<Pair>,
+    pub(super) cname: String,
+    pub(super) timer: Option<TimerId>,
+    pub(super) round_trip: Option<Duration>,
+    pub(super) remote_lost: i32,
+    pub(super) remote_jitter: u32,
+}
+
+impl Leg {
+    pub(super) fn new(id: LegId, kind: Kind, random: &mut Random) -> Leg {
+        Leg {
+            inbound: Inbound {
+                srtp: None,
+                formats: Formats::default(),
+                open: false,
+                agreed: false,
+                latch: Latch::default(),
+                rtcp_latch: Latch::default(),
+                reception: None,
+                packets: 0,
+                octets: 0,
+                last_heard: None,
+            },
+            outbound: Outbound {
+                srtp: None,
+                secure: kind == Kind::Web,
+                open: false,
+                to: None,
+                // 0 is what unset fields look like elsewhere.
+                ssrc: random.u32().max(1),
+                base: 0,
+                timeline: Timeline::new(random.u64()),
+                packets: 0,
+                octets: 0,
+                reported: 0,
+                clock: 8000,
+            },
+            partner: None,
+            id,
+            kind,
+            agreed: None,
+            keys: None,
+            retired: SmallVec::new(),
+            paths: SmallVec::new(),
+            pair: None,
+            // Short-term persistent, and unlinkable across calls (RFC 7022 section 4.2).
+            cname: random.token(16),
+            timer: None,
+            round_trip: None,
+            remote_lost: 0,
+            remote_jitter: 0,
+        }
+    }
+
+    /// Takes what the descriptions agree on.
+    pub(super) fn on_agreed(&mut self, agreed: Box<Agreed>) {
+        if self.agreed.as_ref() == Some(&agreed) {
+            return;
+        }
+        if !self.outbound.open || !agreed.send {
+            self.outbound.timeline.cut();
+        }
+        self.inbound.open = agreed.receive;
+        self.inbound.agreed = true;
+        self.outbound.open = agreed.send;
+        self.inbound.latch.signal(agreed.remote);
+        let rtcp = agreed.remote_rtcp.or_else(|| {
+            let remote = agreed.remote?;
+            Some(SocketAddr::new(remote.ip(), remote.port().checked_add(1)?))
+        });
+        self.inbound.rtcp_latch.signal(rtcp);
+        self.agreed = Some(agreed);
+    }
+
+    /// Takes SRTP keys. The same keys again change nothing: indexes go on. False where they were replaced before,
+    /// since they would begin again.
+    pub(super) fn on_keys(&mut self, keys: Box<Keys>, sources: usize, random: &mut Random) -> bool {
+        let hash = |keys: &Keys| crate::base::Seeded::default().hash_one(keys.send);
+        if let Some(old) = &self.keys {
+            if old.profile == keys.profile && old.send == keys.send && old.receive == keys.receive {
+                return true;
+            }
+            let old = hash(old);
+            if self.retired.len() == RETIRED {
+                self.retired.remove(0);
+            }
+            self.retired.push(old);
+        }
+        if self.retired.contains(&hash(&keys)) {
+            return false;
+        }
+        self.inbound.srtp = Some(Box::new(srtp::Receive::new(keys.profile, &keys.receive, sources)));
+        self.outbound.srtp = Some(Box::new(srtp::Send::new(keys.profile, &keys.send, sources)));
+        self.outbound.base = self.outbound.timeline.renew(random.u64());
+        self.keys = Some(keys);
+        true
+    }
+
+    /// RTP and RTCP share a port.
+    pub(super) fn muxed(&self) -> bool {
+        self.kind == Kind::Web || self.agreed.as_ref().is_some_and(|agreed| agreed.rtcp_mux)
+    }
+
+    /// Sets where packets to the party go.
+    pub(super) fn aim(&mut self, web: [Option<SocketId>; 2]) {
+        self.outbound.to = match self.kind {
+            Kind::Web => self.paths.last().and_then(|&path| {
+                let socket = web[usize::from(path.is_ipv6())]?;
+                Some((socket, path))
+            }),
+            Kind::Rtp(_) => {
+                self.pair.and_then(|pair| self.inbound.latch.target().map(|target| (pair.rtp, target)))
+            }
+        };
+    }
+
+    /// Where RTCP to the party goes.
+    pub(super) fn rtcp_to(&self) -> Option<(SocketId, SocketAddr)> {
+        if self.muxed() {
+            return self.outbound.to;
+        }
+        Some((self.pair?.rtcp, self.inbound.rtcp_latch.target()?))
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let reception = self.inbound.reception.as_ref();
+        let jitter = u64::from(self.remote_jitter) * 1_000_000_000 / u64::from(self.outbound.clock.max(1));
+        Stats {
+            packets_received: self.inbound.packets,
+            octets_received: self.inbound.octets,
+            lost: reception.map_or(0, Reception::lost),
+            jitter: reception.map_or(Duration::ZERO, Reception::jitter),
+            packets_sent: self.outbound.packets,
+            octets_sent: self.outbound.octets,
+            remote_lost: self.remote_lost,
+            remote_jitter: Duration::from_nanos(jitter),
+            round_trip: self.round_trip,
+            last_heard: self.inbound.last_heard,
+        }
+    }
+}

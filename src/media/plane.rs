@@ -1,0 +1,458 @@
+//! The plane: legs, their ports and paths, and the commands that shape them.
+
+use super::config::{Config, Counters};
+use super::formats::Formats;
+use super::leg::{Leg, Stats};
+use super::ports::{Outcome, Ports};
+use super::{Agreed, Command, Event, Kind, Output};
+use crate::base::{Deadline, Key, LegId, Map, Now, Packet, Random, RealmId, ShardId, SocketId, Wheel};
+use crate::rtp::Keys;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What a socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Nothing that is the plane's business.
+    None,
+    /// In the stock.
+    Stock,
+    /// RTP of the leg in this slot.
+    Rtp(usize),
+    /// RTCP of the leg in this slot.
+    Rtcp(usize),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Timer {
+    Report(LegId),
+    Rest(usize, u16),
+}
+
+/// The media plane of one shard.
+#[derive(Debug)]
+pub struct Plane {
+    pub(super) config: Arc<Config>,
+    pub(super) random: Random,
+    pub(super) legs: Vec<Option<Box<Leg>>>,
+    free: VecDeque<usize>,
+    pub(super) slots: Map<LegId, usize>,
+    pub(super) paths: Map<SocketAddr, usize>,
+    // By `SocketId::slot`.
+    pub(super) sockets: Vec<(Option<SocketId>, Use)>,
+    pub(super) web: [Option<SocketId>; 2],
+    ports: Vec<Ports>,
+    // Legs without ports yet, by realm, oldest first.
+    waiting: Vec<VecDeque<LegId>>,
+    pub(super) outputs: VecDeque<Output>,
+    pub(super) timers: Wheel<Timer>,
+    pub(super) counters: Counters,
+    // From which arrival times are counted.
+    epoch: Option<Instant>,
+    // Where our own RTCP is made.
+    pub(super) scratch: Packet,
+    pub(super) text: Vec<u8>,
+}
+
+impl Plane {
+    /// A plane without legs, which asks for its stock of ports at once. `shard` is for symmetry with other rooms: the
+    /// plane mints no ids.
+    pub fn new(shard: ShardId, config: Arc<Config>, mut random: Random) -> Plane {
+        let _ = shard;
+        let ports: Vec<_> =
+            config.realms.iter().map(|realm| Ports::new(realm.clone(), random.u64())).collect();
+        let mut plane = Plane {
+            waiting: ports.iter().map(|_| VecDeque::new()).collect(),
+            random,
+            legs: Vec::new(),
+            free: VecDeque::new(),
+            slots: Map::default(),
+            paths: Map::default(),
+            sockets: Vec::new(),
+            web: [None; 2],
+            ports,
+            outputs: VecDeque::new(),
+            timers: Wheel::default(),
+            counters: Counters::default(),
+            epoch: None,
+            scratch: Packet::default(),
+            text: Vec::new(),
+            config,
+        };
+        for realm in 0..plane.ports.len() {
+            plane.refill(realm);
+        }
+        plane
+    }
+
+    /// The shard's web sockets, one an address family. A leg whose family has none can't be sent to.
+    pub fn set_web_socket(&mut self, v4: Option<SocketId>, v6: Option<SocketId>) {
+        self.web = [v4, v6];
+        for leg in self.legs.iter_mut().flatten() {
+            leg.aim(self.web);
+        }
+    }
+
+    /// Carries out a command. One for a leg that is not there is counted.
+    pub fn handle_command(&mut self, now: Now, command: Command) {
+        let done = match command {
+            Command::Open { leg, kind } => self.open(leg, kind),
+            Command::Agree { leg, agreed } => self.agree(now, leg, agreed),
+            Command::Path { leg, address } => self.path(leg, address),
+            Command::Keys { leg, keys } => self.keys(leg, keys),
+            Command::Join { a, b } => self.join(a, b),
+            Command::Close { leg } => self.close(now, leg),
+        };
+        if done.is_none() {
+            self.counters.commands_refused += 1;
+        }
+    }
+
+    /// A socket that [`Output::Bind`] asked for.
+    pub fn bound(&mut self, now: Now, realm: RealmId, port: u16, socket: SocketId) {
+        let index = usize::from(realm.0);
+        let outcome = self.ports.get_mut(index).map_or(Outcome::Stray, |ports| ports.bound(port, socket));
+        if outcome != Outcome::Stray {
+            self.assign(socket, Use::Stock);
+        }
+        match outcome {
+            Outcome::Stray => self.outputs.push_back(Output::Unbind { socket }),
+            Outcome::Ready => self.serve(index),
+            outcome => self.on_failed_pair(now, index, outcome),
+        }
+    }
+
+    /// A port that could not be bound: another is tried.
+    pub fn bind_failed(&mut self, now: Now, realm: RealmId, port: u16) {
+        let index = usize::from(realm.0);
+        self.counters.bind_failures += 1;
+        let outcome = self.ports.get_mut(index).map_or(Outcome::Stray, |ports| ports.failed(port));
+        self.on_failed_pair(now, index, outcome);
+    }
+
+    fn on_failed_pair(&mut self, now: Now, realm: usize, outcome: Outcome) {
+        let Outcome::Failed(port, sibling) = outcome else { return };
+        if let Some(socket) = sibling {
+            self.assign(socket, Use::None);
+            self.outputs.push_back(Output::Unbind { socket });
+        }
+        self.timers.insert(now.instant + self.config.rest, Timer::Rest(realm, port));
+        self.refill(realm);
+        self.shed(realm);
+    }
+
+    /// The next output, oldest first.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Plane::handle_timeout`] is wanted: for RTCP reports, and ports that have rested.
+    pub fn poll_timeout(&mut self) -> Option<Deadline> {
+        self.timers.next().map(|at| Deadline { at, why: "media" })
+    }
+
+    /// Lets every deadline that has passed act.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(timer) = self.timers.expire(now.instant) {
+            match timer {
+                Timer::Report(leg) => self.on_report_timer(now, leg),
+                Timer::Rest(realm, port) => {
+                    self.ports[realm].rested(port);
+                    self.refill(realm);
+                }
+            }
+        }
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How many legs there are.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is no leg.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// When the leg's party was last heard; `None` for a leg that is not, or never was.
+    pub fn last_heard(&self, leg: LegId) -> Option<Instant> {
+        self.leg(leg)?.inbound.last_heard
+    }
+
+    /// The leg's numbers, until it is closed.
+    pub fn stats(&self, leg: LegId) -> Option<Stats> {
+        self.leg(leg).map(Leg::stats)
+    }
+
+    fn leg(&self, leg: LegId) -> Option<&Leg> {
+        self.legs.get(*self.slots.get(&leg)?)?.as_deref()
+    }
+
+    pub(super) fn leg_mut(&mut self, leg: LegId) -> Option<&mut Leg> {
+        self.legs.get_mut(*self.slots.get(&leg)?)?.as_deref_mut()
+    }
+
+    /// The time since the plane's first packet.
+    #[inline]
+    pub(super) fn arrived(&mut self, now: Now) -> Duration {
+        now.instant.saturating_duration_since(*self.epoch.get_or_insert(now.instant))
+    }
+
+    fn assign(&mut self, socket: SocketId, what: Use) {
+        let slot = socket.slot() as usize;
+        if slot >= self.sockets.len() {
+            self.sockets.resize(slot + 1, (None, Use::None));
+        }
+        self.sockets[slot] = if what == Use::None { (None, what) } else { (Some(socket), what) };
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn open(&mut self, id: LegId, kind: Kind) -> Option<()> {
+        if self.slots.contains_key(&id) {
+            return None;
+        }
+        if self.slots.len() >= self.config.legs {
+            self.counters.legs_full += 1;
+            self.tell(Event::Full { leg: id });
+            return Some(());
+        }
+        let leg = Box::new(Leg::new(id, kind, &mut self.random));
+        let opened =
+            Event::Opened { leg: id, address: None, ssrc: leg.outbound.ssrc, cname: leg.cname.clone() };
+        let slot = self.free.pop_front().unwrap_or(self.legs.len());
+        if slot == self.legs.len() {
+            self.legs.push(Some(leg));
+        } else {
+            self.legs[slot] = Some(leg);
+        }
+        self.slots.insert(id, slot);
+        match kind {
+            Kind::Web => self.tell(opened),
+            Kind::Rtp(realm) => {
+                let realm = usize::from(realm.0);
+                if realm >= self.ports.len() {
+                    self.forget(id);
+                    self.counters.ports_full += 1;
+                    self.tell(Event::Full { leg: id });
+                    return Some(());
+                }
+                self.waiting[realm].push_back(id);
+                self.serve(realm);
+                self.shed(realm);
+            }
+        }
+        Some(())
+    }
+
+    /// Gives ports to the legs that wait, and asks for more.
+    fn serve(&mut self, realm: usize) {
+        while let Some(&id) = self.waiting[realm].front() {
+            let Some(&slot) = self.slots.get(&id) else {
+                self.waiting[realm].pop_front();
+                continue;
+            };
+            let Some(pair) = self.ports[realm].take() else { break };
+            self.waiting[realm].pop_front();
+            self.assign(pair.rtp, Use::Rtp(slot));
+            self.assign(pair.rtcp, Use::Rtcp(slot));
+            let Some(leg) = self.legs[slot].as_deref_mut() else { continue };
+            leg.pair = Some(pair);
+            leg.aim(self.web);
+            let event = Event::Opened {
+                leg: id,
+                address: Some(SocketAddr::new(self.ports[realm].realm.address, pair.port)),
+                ssrc: leg.outbound.ssrc,
+                cname: leg.cname.clone(),
+            };
+            self.outputs.push_back(Output::Event(event));
+        }
+        self.refill(realm);
+    }
+
+    fn refill(&mut self, realm: usize) {
+        let wanted = self.config.stock + self.waiting[realm].len();
+        while let Some(port) = self.ports[realm].ask(wanted) {
+            for port in [port, port + 1] {
+                self.outputs.push_back(Output::Bind { realm: RealmId(realm as u8), port });
+            }
+        }
+    }
+
+    /// Refuses the legs for which no port is on its way, the newest first.
+    fn shed(&mut self, realm: usize) {
+        while self.waiting[realm].len() > self.ports[realm].coming() {
+            let Some(id) = self.waiting[realm].pop_back() else { break };
+            if self.forget(id).is_some() {
+                self.counters.ports_full += 1;
+                self.tell(Event::Full { leg: id });
+            }
+        }
+    }
+
+    fn agree(&mut self, now: Now, id: LegId, agreed: Box<Agreed>) -> Option<()> {
+        let web = self.web;
+        let pause = self.pause(true);
+        let deadline = now.instant + pause;
+        let slot = *self.slots.get(&id)?;
+        let leg = self.legs[slot].as_deref_mut()?;
+        leg.on_agreed(agreed);
+        leg.aim(web);
+        if leg.timer.is_none() {
+            leg.timer = Some(self.timers.insert(deadline, Timer::Report(id)));
+        }
+        let partner = leg.partner;
+        self.map(slot);
+        if let Some(partner) = partner {
+            self.map(partner);
+        }
+        Some(())
+    }
+
+    /// Renews what the payload types of this leg's party become.
+    fn map(&mut self, slot: usize) {
+        let of = |slot: usize| self.legs.get(slot)?.as_deref();
+        let Some(leg) = of(slot) else { return };
+        let Some(agreed) = leg.agreed.as_deref() else { return };
+        let to = leg.partner.and_then(of).and_then(|partner| partner.agreed.as_deref());
+        let formats = Formats::new(agreed, to);
+        if let Some(leg) = self.legs[slot].as_deref_mut() {
+            leg.inbound.formats = formats;
+        }
+    }
+
+    fn path(&mut self, id: LegId, address: SocketAddr) -> Option<()> {
+        let (web, most) = (self.web, self.config.paths.max(1));
+        let slot = *self.slots.get(&id)?;
+        if self.legs[slot].as_deref()?.kind != Kind::Web {
+            return None;
+        }
+        // The newest check wins: an address that another leg had is no longer its own.
+        if let Some(other) = self.paths.insert(address, slot)
+            && other != slot
+            && let Some(other) = self.legs[other].as_deref_mut()
+        {
+            other.paths.retain(|path| *path != address);
+            other.aim(web);
+        }
+        let leg = self.legs[slot].as_deref_mut()?;
+        leg.paths.retain(|path| *path != address);
+        if leg.paths.len() >= most {
+            let oldest = leg.paths.remove(0);
+            self.paths.remove(&oldest);
+        }
+        leg.paths.push(address);
+        leg.aim(web);
+        Some(())
+    }
+
+    fn keys(&mut self, id: LegId, keys: Box<Keys>) -> Option<()> {
+        let sources = self.config.sources;
+        let slot = *self.slots.get(&id)?;
+        let leg = self.legs[slot].as_deref_mut()?;
+        leg.on_keys(keys, sources, &mut self.random).then_some(())
+    }
+
+    fn join(&mut self, a: LegId, b: LegId) -> Option<()> {
+        let (a, b) = (*self.slots.get(&a)?, *self.slots.get(&b)?);
+        if a == b {
+            return None;
+        }
+        if self.legs[a].as_deref()?.partner == Some(b) {
+            return Some(());
+        }
+        self.part(a);
+        self.part(b);
+        for (slot, partner) in [(a, b), (b, a)] {
+            self.legs[slot].as_deref_mut()?.partner = Some(partner);
+            self.map(slot);
+        }
+        Some(())
+    }
+
+    /// Nobody hears the leg any more, nor it anybody.
+    fn part(&mut self, slot: usize) {
+        let Some(leg) = self.legs[slot].as_deref_mut() else { return };
+        leg.outbound.timeline.cut();
+        let Some(partner) = leg.partner.take() else { return };
+        if let Some(leg) = self.legs[partner].as_deref_mut() {
+            leg.outbound.timeline.cut();
+            leg.partner = None;
+        }
+        self.map(partner);
+        self.map(slot);
+    }
+
+    fn close(&mut self, now: Now, id: LegId) -> Option<()> {
+        self.leg(id)?;
+        self.write_bye(now, id);
+        let leg = self.forget(id)?;
+        let (Some(pair), Kind::Rtp(realm)) = (leg.pair, leg.kind) else { return Some(()) };
+        for socket in [pair.rtp, pair.rtcp] {
+            self.assign(socket, Use::None);
+            self.outputs.push_back(Output::Unbind { socket });
+        }
+        let realm = usize::from(realm.0);
+        self.ports[realm].close();
+        self.timers.insert(now.instant + self.config.rest, Timer::Rest(realm, pair.port));
+        Some(())
+    }
+
+    /// Takes a leg out of all tables but those of its ports.
+    fn forget(&mut self, id: LegId) -> Option<Box<Leg>> {
+        let slot = *self.slots.get(&id)?;
+        self.part(slot);
+        self.slots.remove(&id);
+        let leg = self.legs[slot].take()?;
+        for path in &leg.paths {
+            self.paths.remove(path);
+        }
+        if let Some(timer) = leg.timer {
+            self.timers.cancel(timer);
+        }
+        if let Kind::Rtp(realm) = leg.kind
+            && leg.pair.is_none()
+            && let Some(waiting) = self.waiting.get_mut(usize::from(realm.0))
+        {
+            waiting.retain(|waits| *waits != id);
+        }
+        self.free.push_back(slot);
+        Some(leg)
+    }
+
+    /// Panics where the plane contradicts itself.
+    pub fn check_invariants(&self) {
+        let legs = self.legs.iter().flatten().count();
+        assert_eq!(legs, self.slots.len());
+        assert_eq!(legs + self.free.len(), self.legs.len());
+        let of = |slot: usize| self.legs.get(slot).and_then(|leg| leg.as_deref());
+        for (slot, leg) in self.legs.iter().enumerate() {
+            let Some(leg) = leg else { continue };
+            assert_eq!(self.slots.get(&leg.id), Some(&slot));
+            if let Some(partner) = leg.partner {
+                assert_eq!(of(partner).and_then(|partner| partner.partner), Some(slot), "joined one way");
+            }
+            assert!(leg.paths.iter().all(|path| self.paths.get(path) == Some(&slot)));
+            if let Some(pair) = leg.pair {
+                for (socket, what) in [(pair.rtp, Use::Rtp(slot)), (pair.rtcp, Use::Rtcp(slot))] {
+                    assert_eq!(self.sockets[socket.slot() as usize], (Some(socket), what));
+                }
+            }
+            assert!(!leg.outbound.secure || leg.keys.is_some() == leg.outbound.srtp.is_some());
+        }
+        assert_eq!(self.paths.len(), self.legs.iter().flatten().map(|leg| leg.paths.len()).sum::<usize>());
+        let used = |what: &Use| matches!(what, Use::Rtp(_) | Use::Rtcp(_));
+        let pairs = self.legs.iter().flatten().filter(|leg| leg.pair.is_some()).count();
+        assert_eq!(self.sockets.iter().filter(|(_, what)| used(what)).count(), 2 * pairs);
+        self.ports.iter().for_each(Ports::check);
+    }
+}

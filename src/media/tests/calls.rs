@@ -1,0 +1,203 @@
+//! Legs joined: every kind with every kind, in both directions.
+
+use super::*;
+
+fn kinds() -> Vec<Option<Profile>> {
+    [None].into_iter().chain(PROFILES.map(Some)).collect()
+}
+
+#[test]
+fn each_hears_the_other_whatever_their_kinds_and_profiles() {
+    for a in kinds() {
+        for b in kinds() {
+            let mut bed = Bed::small();
+            let (a, b) = bed.pair(a, b);
+            for (from, to) in [(&a, &b), (&b, &a)] {
+                let mut last: Option<Header> = None;
+                for n in 0..50_u16 {
+                    bed.ms(20);
+                    let payload = [n as u8; 160];
+                    let clear = rtp(7, 100 + n, 5000 + 160 * u32::from(n), PCMU, &payload);
+                    let heard = bed.say(from, to, 100 + u64::from(n), &clear).unwrap();
+                    let header = Header::parse(&heard).unwrap();
+                    assert_eq!((header.ssrc, header.payload_type), (to.ssrc, PCMU));
+                    assert_eq!(header.marker, n == 0);
+                    assert_eq!(heard[12..], payload);
+                    if let Some(last) = last {
+                        assert_eq!(header.sequence, last.sequence + 1);
+                        assert_eq!(header.timestamp, last.timestamp.wrapping_add(160));
+                    }
+                    last = Some(header);
+                }
+            }
+            let stats = bed.plane.stats(a.leg).unwrap();
+            assert_eq!((stats.packets_received, stats.octets_received), (50, 8000));
+            assert_eq!((stats.packets_sent, stats.octets_sent), (50, 8000));
+            assert_eq!((stats.lost, bed.plane.last_heard(b.leg)), (0, Some(bed.now.instant)));
+        }
+    }
+}
+
+#[test]
+fn extensions_sources_and_padding_that_nobody_agreed_on_are_left_out() {
+    for profile in kinds() {
+        let mut bed = Bed::small();
+        let (a, b) = bed.pair(profile, None);
+        let mut clear = rtp(7, 100, 5000, PCMU, &[]);
+        clear[0] = 0x80 | 0x20 | 0x10 | 2;
+        clear.extend([0, 0, 0, 1, 0, 0, 0, 2, 0xbe, 0xde, 0, 1, 0x10, 0x83, 0, 0]);
+        clear.extend(*b"sound");
+        clear.extend([0, 0, 3]);
+        let heard = bed.say(&a, &b, 100, &clear).unwrap();
+        assert_eq!((heard[0], &heard[12..]), (0x80, &b"sound"[..]));
+        // Padding that claims more than there is.
+        clear[2..4].copy_from_slice(&101_u16.to_be_bytes());
+        *clear.last_mut().unwrap() = 200;
+        let counted = bed.counted(|bed| assert_eq!(bed.say(&a, &b, 101, &clear), None));
+        assert_eq!(counted, [("dropped_malformed", 1)]);
+    }
+}
+
+#[test]
+fn payload_types_are_translated_and_unknown_ones_counted() {
+    let mut bed = Bed::small();
+    let (a, b) = bed.pair(Some(PROFILES[1]), None);
+    let mut ours = agreed(None);
+    ours.formats = vec![
+        Format { codec: codec("opus", 48_000), receive: 111, send: 109 },
+        format("pcmu", 8000, PCMU),
+        format("pcma", 8000, 8),
+    ];
+    bed.agree(&a, ours);
+    let mut theirs = agreed(Some(b.address));
+    theirs.formats =
+        vec![Format { codec: codec("opus", 48_000), receive: 97, send: 96 }, format("pcmu", 8000, 0)];
+    bed.agree(&b, theirs);
+    let number = |heard: Option<Vec<u8>>| heard.map(|heard| heard[1] & 0x7f);
+    assert_eq!(number(bed.say(&a, &b, 1, &rtp(7, 1, 0, 111, b"x"))), Some(96));
+    assert_eq!(number(bed.say(&b, &a, 1, &rtp(8, 1, 0, 97, b"x"))), Some(109));
+    let counted = bed.counted(|bed| assert_eq!(bed.say(&a, &b, 2, &rtp(7, 2, 0, 109, b"x")), None));
+    assert_eq!(counted, [("dropped_payload_type", 1)]);
+    let counted = bed.counted(|bed| assert_eq!(bed.say(&a, &b, 3, &rtp(7, 3, 0, 8, b"x")), None));
+    assert_eq!(counted, [("dropped_codec", 1)]);
+    assert_eq!(number(bed.say(&a, &b, 4, &rtp(7, 4, 0, 111, b"x"))), Some(96));
+}
+
+#[test]
+fn events_are_carried_from_one_clock_to_another() {
+    let mut bed = Bed::small();
+    let (a, b) = bed.pair(Some(PROFILES[0]), None);
+    let opus = format("opus", 48_000, 111);
+    let mut ours = agreed(None);
+    ours.formats = vec![opus.clone(), format("telephone-event", 48_000, 110)];
+    bed.agree(&a, ours);
+    let mut theirs = agreed(Some(b.address));
+    theirs.formats = vec![opus, format("telephone-event", 8000, EVENT)];
+    bed.agree(&b, theirs);
+    let first = bed.say(&a, &b, 1, &rtp(7, 1, 0, 111, b"sound")).unwrap();
+    bed.ms(20);
+    // One key press: three reports, the last of them the end, all with one timestamp.
+    let mut stamps = Vec::new();
+    for (n, (flags, duration)) in [(10, 960_u16), (10, 1920), (0x8a, 2880)].into_iter().enumerate() {
+        let [high, low] = duration.to_be_bytes();
+        let index = 2 + n as u64;
+        let heard = bed.say(&a, &b, index, &rtp(7, index as u16, 960, 110, &[5, flags, high, low])).unwrap();
+        assert_eq!(heard[1] & 0x7f, EVENT);
+        assert_eq!(u16::from_be_bytes([heard[14], heard[15]]), duration / 6);
+        assert_eq!(heard[12..14], [5, flags]);
+        stamps.push(Header::parse(&heard).unwrap().timestamp);
+        bed.ms(20);
+    }
+    let begin = Header::parse(&first).unwrap().timestamp;
+    assert_eq!(stamps, [begin.wrapping_add(960); 3]);
+    // The call's sound goes on where it was.
+    let heard = bed.say(&a, &b, 5, &rtp(7, 5, 4 * 960, 111, b"sound")).unwrap();
+    assert_eq!(Header::parse(&heard).unwrap().timestamp, begin.wrapping_add(4 * 960));
+    // And the other way; longer than the other clock can say.
+    let heard = bed.say(&b, &a, 1, &rtp(8, 1, 0, EVENT, &[5, 10, 0xff, 0])).unwrap();
+    assert_eq!((heard[1] & 0x7f, &heard[14..16]), (110, &[0xff, 0xff][..]));
+}
+
+#[test]
+fn what_comes_too_early_is_counted_by_what_is_missing() {
+    let mut bed = Bed::small();
+    let (web, _) = bed.open(Kind::Web);
+    let phone = bed.party(None);
+    let address: SocketAddr = "198.51.100.7:5000".parse().unwrap();
+    let keys = keys(PROFILES[1], 50);
+    let mut browser = Party { leg: web, address, ssrc: 0, socket: None, keys: Some(keys.clone()) };
+    let mut index = 0;
+    let mut try_both = |bed: &mut Bed, browser: &Party| {
+        index += 1;
+        let clear = rtp(7, index, 160 * u32::from(index), PCMU, b"x");
+        bed.counted(|bed| {
+            bed.say(browser, &phone, u64::from(index), &clear);
+            bed.say(&phone, browser, u64::from(index), &clear);
+        })
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|name| name.starts_with("dropped") || *name == "forwarded")
+        .collect::<Vec<_>>()
+    };
+    assert_eq!(try_both(&mut bed, &browser), ["dropped_unverified", "dropped_unjoined"]);
+    bed.command(Command::Join { a: web, b: phone.leg });
+    assert_eq!(
+        try_both(&mut bed, &browser),
+        ["dropped_unverified", "dropped_codec"].map(|name| {
+            // The browser's formats are not known yet, nor may it be sent to.
+            if name == "dropped_codec" { "dropped_not_sending" } else { name }
+        })
+    );
+    bed.command(Command::Agree { leg: web, agreed: Box::new(agreed(None)) });
+    assert_eq!(try_both(&mut bed, &browser), ["dropped_unverified", "dropped_no_keys"]);
+    bed.command(Command::Path { leg: web, address });
+    let found = try_both(&mut bed, &browser);
+    assert_eq!(found, ["dropped_no_keys"]);
+    bed.command(Command::Keys { leg: web, keys: Box::new(keys) });
+    assert_eq!(try_both(&mut bed, &browser), ["forwarded"]);
+    // Its network changes: both addresses are heard, the new one is sent to.
+    let old = browser.clone();
+    browser.address = "198.51.100.8:6000".parse().unwrap();
+    bed.command(Command::Path { leg: web, address: browser.address });
+    assert_eq!(try_both(&mut bed, &browser), ["forwarded"]);
+    assert!(bed.say(&old, &phone, 50, &rtp(7, 50, 0, PCMU, b"x")).is_some());
+}
+
+#[test]
+fn an_address_belongs_to_the_leg_that_verified_it_last() {
+    let mut bed = Bed::small();
+    let (a, b) = bed.pair(Some(PROFILES[0]), Some(PROFILES[0]));
+    let third = bed.party(Some(PROFILES[0]));
+    bed.command(Command::Path { leg: third.leg, address: a.address });
+    let counted = bed.counted(|bed| assert_eq!(bed.say(&a, &b, 1, &rtp(7, 1, 0, PCMU, b"x")), None));
+    assert_eq!(counted, [("dropped_forged", 1)]);
+    let counted = bed.counted(|bed| assert_eq!(bed.say(&b, &a, 1, &rtp(7, 1, 0, PCMU, b"x")), None));
+    assert_eq!(counted, [("dropped_no_path", 1)]);
+    bed.command(Command::Close { leg: third.leg });
+    let counted = bed.counted(|bed| assert_eq!(bed.say(&a, &b, 1, &rtp(7, 1, 0, PCMU, b"x")), None));
+    assert_eq!(counted, [("dropped_unverified", 1)]);
+}
+
+#[test]
+fn joining_a_leg_anew_parts_it_from_whom_it_heard_before() {
+    let mut bed = Bed::small();
+    let (a, b) = bed.pair(Some(PROFILES[1]), None);
+    let c = bed.party(None);
+    bed.say(&b, &a, 1, &rtp(8, 1, 0, PCMU, b"b")).unwrap();
+    bed.command(Command::Join { a: c.leg, b: a.leg });
+    let counted = bed.counted(|bed| assert_eq!(bed.say(&b, &a, 1, &rtp(8, 2, 0, PCMU, b"b")), None));
+    assert_eq!(counted, [("dropped_unjoined", 1)]);
+    assert!(bed.say(&c, &a, 1, &rtp(9, 900, 77, PCMU, b"c")).is_some());
+    assert!(bed.say(&a, &c, 1, &rtp(7, 1, 0, PCMU, b"a")).is_some());
+    bed.command(Command::Close { leg: c.leg });
+    let counted = bed.counted(|bed| assert_eq!(bed.say(&a, &c, 2, &rtp(7, 2, 0, PCMU, b"a")), None));
+    assert_eq!(counted, [("dropped_unjoined", 1)]);
+    let counted = bed.counted(|bed| {
+        bed.command(Command::Join { a: a.leg, b: a.leg });
+        bed.command(Command::Join { a: a.leg, b: c.leg });
+        bed.command(Command::Close { leg: c.leg });
+        bed.command(Command::Path { leg: b.leg, address: b.address });
+        bed.command(Command::Open { leg: b.leg, kind: Kind::Web });
+    });
+    assert_eq!(counted, [("commands_refused", 5)]);
+}
