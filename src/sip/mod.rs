@@ -1,7 +1,30 @@
 //! The SIP stack: transactions, dialogs, digest and registration; dialog events to and from `leg` words.
+//!
+//! One [`Stack`] a shard. [`home`] says which shard a message belongs to, before any stack sees it.
+
+mod body;
+mod change;
+mod config;
+mod counters;
+mod dialog;
+mod digest;
+mod home;
+mod inbound;
+mod leg;
+mod register;
+mod stack;
+mod transaction;
+mod uac;
+mod uas;
+mod write;
+
+pub use config::{Caps, Config, Credentials, Renewal, Strangers, Timers, Trunk};
+pub use counters::Counters;
+pub use home::home;
+pub use stack::Stack;
 
 use crate::base::{FlowId, RealmId};
-use crate::leg;
+use crate::leg as words;
 use std::net::SocketAddr;
 
 /// The transport of a SIP message.
@@ -42,21 +65,26 @@ pub enum Input<'a> {
         /// The bytes.
         data: &'a [u8],
     },
+    /// A send on this flow failed for good: ICMP said unreachable, or the connection is closed.
+    Failed {
+        /// The flow.
+        flow: Flow,
+    },
     /// The call machine's word for one of our legs.
-    Command(leg::Command),
+    Command(words::Command),
     /// Register a browser user upstream, or keep it registered.
     Register(Registration),
     /// Its last session is gone: unregister.
-    Unregister(leg::Account),
+    Unregister(words::Account),
 }
 
 /// A browser user's registration upstream.
 #[derive(Clone, Debug)]
 pub struct Registration {
     /// The user.
-    pub account: leg::Account,
+    pub account: words::Account,
     /// With which trunk.
-    pub trunk: leg::TrunkId,
+    pub trunk: words::TrunkId,
     /// User part of the address of record.
     pub user: String,
     /// User name for digest.
@@ -86,12 +114,12 @@ pub enum Output {
         data: Vec<u8>,
     },
     /// To the call machine.
-    Event(leg::Event),
+    Event(words::Event),
     /// A user's registration upstream changed.
     Registered {
         /// The user.
-        account: leg::Account,
+        account: words::Account,
         /// Registered until unregistered, or why not. The stack goes on trying by itself where that makes sense.
-        state: Result<(), leg::Reason>,
+        state: Result<(), words::Reason>,
     },
 }

@@ -1,0 +1,150 @@
+//! What the stack is told at its start: trunks, timers, bounds, policies.
+
+use super::Secret;
+use crate::base::RealmId;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// The stack's settings, the same on every shard.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// SIP servers and carriers, in the order of `leg::TrunkId`.
+    pub trunks: Vec<Trunk>,
+    /// Retransmission timers.
+    pub timers: Timers,
+    /// Bounds.
+    pub caps: Caps,
+    /// `User-Agent` and `Server` header; none where empty.
+    pub user_agent: String,
+    /// What requests from addresses that belong to no trunk get.
+    pub strangers: Strangers,
+    /// Registration upstream.
+    pub registration: Renewal,
+}
+
+/// A SIP server or carrier.
+#[derive(Clone, Debug)]
+pub struct Trunk {
+    /// Its name in configuration, logs and records.
+    pub name: String,
+    /// Where requests go.
+    pub remote: SocketAddr,
+    /// Host part of the URIs that name it and its users; port included where it must be.
+    pub domain: String,
+    /// Our interface toward it.
+    pub realm: RealmId,
+    /// Credentials of the trunk itself, for calls without an account.
+    pub credentials: Option<Credentials>,
+    /// Digest realm whose challenges are answered, by trunk or account credentials. `None`: whatever realm a
+    /// challenge from one of this trunk's own addresses names.
+    pub digest_realm: Option<String>,
+    /// Addresses from which it may speak to us, beside that of `remote`.
+    pub sources: Vec<IpAddr>,
+    /// A dialled call gives up unless a response came by then.
+    pub deadline: Duration,
+    /// A dialled call gives up unless it was answered by then.
+    pub ring: Duration,
+}
+
+impl Trunk {
+    /// A trunk with the defaults: the remote address as domain, first realm, no credentials, 5 s and 180 s.
+    pub fn new(name: &str, remote: SocketAddr) -> Trunk {
+        Trunk {
+            name: name.to_owned(),
+            remote,
+            domain: remote.to_string(),
+            realm: RealmId(0),
+            credentials: None,
+            digest_realm: None,
+            sources: Vec::new(),
+            deadline: Duration::from_secs(5),
+            ring: Duration::from_secs(180),
+        }
+    }
+
+    /// Whether a message from this address is the trunk's.
+    pub fn is_source(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.remote.ip().to_canonical() == address
+            || self.sources.iter().any(|source| source.to_canonical() == address)
+    }
+}
+
+/// A name and a secret for digest authentication.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Credentials {
+    /// User name.
+    pub user: String,
+    /// Password.
+    pub password: Secret,
+}
+
+/// RFC 3261 section 17.1.1.1 and table 4.
+#[derive(Clone, Copy, Debug)]
+pub struct Timers {
+    /// Round-trip time estimate; 500 ms.
+    pub t1: Duration,
+    /// Longest interval between retransmissions; 4 s.
+    pub t2: Duration,
+    /// How long a message can stay in the network; 5 s.
+    pub t4: Duration,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Timers { t1: Duration::from_millis(500), t2: Duration::from_secs(4), t4: Duration::from_secs(5) }
+    }
+}
+
+/// How many of each thing there may be on one shard.
+#[derive(Clone, Copy, Debug)]
+pub struct Caps {
+    /// Transactions, of each kind (client and server).
+    pub transactions: usize,
+    /// Legs, each with its dialogs.
+    pub dialogs: usize,
+    /// Early dialogs of one dialled leg.
+    pub forks: usize,
+    /// Accounts registered upstream.
+    pub registrations: usize,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Caps { transactions: 100_000, dialogs: 50_000, forks: 16, registrations: 100_000 }
+    }
+}
+
+/// Policy toward addresses that belong to no trunk. Requests within a dialog that they know the tags of are exempt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Strangers {
+    /// 403, without state.
+    #[default]
+    Refuse,
+    /// Nothing: to a scanner nobody is there.
+    Ignore,
+}
+
+/// Registration upstream.
+#[derive(Clone, Copy, Debug)]
+pub struct Renewal {
+    /// Expiry asked for; 3600 s.
+    pub expires: Duration,
+    /// First wait after a failure; doubled with each one more.
+    pub retry: Duration,
+    /// Longest wait after a failure.
+    pub retry_max: Duration,
+    /// Wait after a refusal that time alone will not mend (403, 404).
+    pub refused: Duration,
+}
+
+impl Default for Renewal {
+    fn default() -> Self {
+        Renewal {
+            expires: Duration::from_secs(3600),
+            retry: Duration::from_secs(30),
+            retry_max: Duration::from_secs(300),
+            refused: Duration::from_secs(600),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What the stack counts.
+
+use crate::base::counters;
+
+counters! {
+    /// What one shard's stack counted.
+    pub struct Counters {
+        /// Messages that could not be read, or were dropped for what is wrong with them.
+        malformed,
+        /// Requests from addresses that belong to no trunk.
+        strangers,
+        /// Responses to no request of ours.
+        stray_responses,
+        /// Requests within dialogs that we don't know.
+        stray_requests,
+        /// Requests that came over two ways.
+        merged,
+        /// Requests refused by their headers, method or body.
+        refused,
+        /// Messages of our own that would have carried bytes that must not reach the wire.
+        refused_writes,
+        /// Requests and calls refused since there were too many transactions.
+        full_transactions,
+        /// Calls refused since there were too many legs.
+        full_dialogs,
+        /// Early dialogs beyond the bound of their leg.
+        full_forks,
+        /// Registrations refused since there were too many.
+        full_registrations,
+        /// Our requests that nobody answered, or that could not be sent.
+        timeouts,
+        /// Challenges to our requests.
+        challenges,
+        /// Answered calls whose ACK never came.
+        lost_acks,
+        /// Changes of both sides at once.
+        glares,
+        /// Sessions that nobody refreshed.
+        expired_sessions,
+        /// Answers of forks that came too late, and were acknowledged and ended.
+        late_answers,
+    }
+}

@@ -1,0 +1,232 @@
+//! Dialogs: route set, remote target, sequence numbers (RFC 3261 section 12).
+
+use super::Flow;
+use sip_codec::{Host, Message, Method, Name, NameAddr, Uri};
+use std::net::{IpAddr, SocketAddr};
+
+/// One dialog of a leg, early or confirmed.
+#[derive(Debug, Default)]
+pub(super) struct Dialog {
+    pub remote_tag: Box<str>,
+    /// The far side's To (or From) value, tag included.
+    pub remote: String,
+    /// Remote target: the URI of their Contact.
+    pub target: String,
+    /// Route set, in the order of our requests.
+    pub routes: Vec<String>,
+    pub local_seq: u32,
+    pub remote_seq: Option<u32>,
+    /// The last reliable provisional response that we acknowledged (RFC 3262 section 4).
+    pub reliable: u32,
+    /// How often our BYE was challenged.
+    pub tries: u8,
+    /// Our BYE went out, or theirs came.
+    pub ended: bool,
+}
+
+/// More routes than this make no dialog.
+const ROUTES: usize = 32;
+
+/// What a request within a dialog is addressed with.
+pub(super) struct Addressed {
+    pub uri: String,
+    pub routes: Vec<String>,
+    pub to: SocketAddr,
+}
+
+impl Dialog {
+    /// The caller's side, from a response to our INVITE with a To tag.
+    pub fn from_response(response: &Message<'_>, local_seq: u32, request_uri: &str) -> Dialog {
+        let to = response.to().ok();
+        let mut dialog = Dialog {
+            remote_tag: to.and_then(|to| to.tag()).unwrap_or("").into(),
+            remote: to.map(|to| tagged(&to)).unwrap_or_default(),
+            target: request_uri.to_owned(),
+            local_seq,
+            ..Dialog::default()
+        };
+        dialog.confirm(response);
+        dialog
+    }
+
+    /// The callee's side, from an INVITE.
+    pub fn from_request(request: &Message<'_>, from: &NameAddr<'_>) -> Dialog {
+        let mut dialog = Dialog {
+            remote_tag: from.tag().unwrap_or("").into(),
+            remote: tagged(from),
+            routes: routes(request),
+            remote_seq: request.cseq().ok().map(|cseq| cseq.number),
+            ..Dialog::default()
+        };
+        dialog.refresh(request);
+        dialog
+    }
+
+    /// A 2xx computes the route set anew (section 13.2.2.4).
+    pub fn confirm(&mut self, response: &Message<'_>) {
+        self.routes = routes(response);
+        self.routes.reverse();
+        self.refresh(response);
+    }
+
+    /// Takes the remote target from a target refresh request or its 2xx (section 12.2). Other schemes than `sip` can't
+    /// be reached, so that the old target stays.
+    pub fn refresh(&mut self, message: &Message<'_>) {
+        if let Some(target) = target(message) {
+            self.target = target.to_owned();
+        }
+    }
+
+    /// Whether a request is in order (section 12.2.2), and remembers its number.
+    pub fn is_in_order(&mut self, cseq: u32, method: Method<'_>) -> bool {
+        if matches!(method, Method::Ack | Method::Cancel) {
+            return true;
+        }
+        let fine = self.remote_seq.is_none_or(|last| cseq >= last);
+        if fine {
+            self.remote_seq = Some(cseq);
+        }
+        fine
+    }
+
+    /// Request-URI, routes and next hop (section 12.2.1.1), over `flow` where they name no address.
+    pub fn address(&self, flow: &Flow) -> Addressed {
+        let first = self.routes.first().and_then(|route| NameAddr::parse(route).ok()?.uri().ok());
+        match first {
+            Some(uri) if !uri.params.has("lr") => {
+                // A strict router wants itself in the Request-URI and the target at the routes' end.
+                let mut routes = self.routes[1..].to_vec();
+                routes.push(format!("<{}>", self.target));
+                Addressed { uri: bare(&uri), routes, to: hop(&uri, flow) }
+            }
+            Some(uri) => {
+                Addressed { uri: self.target.clone(), routes: self.routes.clone(), to: hop(&uri, flow) }
+            }
+            None => {
+                let to = Uri::parse(&self.target).map_or(flow.remote, |uri| hop(&uri, flow));
+                Addressed { uri: self.target.clone(), routes: Vec::new(), to }
+            }
+        }
+    }
+}
+
+/// The remote target that a message names: a usable Contact.
+pub(super) fn target<'a>(message: &Message<'a>) -> Option<&'a str> {
+    let contact = message.addresses(Name::Contact).next()?.ok()?;
+    let uri = contact.uri().ok()?;
+    uri.is_sip().then_some(contact.uri)
+}
+
+fn routes(message: &Message<'_>) -> Vec<String> {
+    let routes = message.addresses(Name::RecordRoute).filter_map(Result::ok);
+    routes.map(|route| format!("<{}>{}", route.uri, route.params.as_str())).take(ROUTES).collect()
+}
+
+fn tagged(address: &NameAddr<'_>) -> String {
+    match address.tag() {
+        Some(tag) => format!("<{}>;tag={tag}", address.uri),
+        None => format!("<{}>", address.uri),
+    }
+}
+
+/// A URI as Request-URI: without the method parameter and headers that may not stand there (section 19.1.1).
+fn bare(uri: &Uri<'_>) -> String {
+    let text = uri.text.split('?').next().unwrap_or("");
+    let mut parts = text.split(';');
+    let mut out = parts.next().unwrap_or("").to_owned();
+    for part in parts.filter(|part| !part.to_ascii_lowercase().starts_with("method=")) {
+        out.push(';');
+        out.push_str(part);
+    }
+    out
+}
+
+/// Where a URI leads: its address literal; a name needs DNS, which the trunk's own address stands in for.
+fn hop(uri: &Uri<'_>, flow: &Flow) -> SocketAddr {
+    let literal = match (uri.params.value("maddr").and_then(Host::parse), uri.host) {
+        (Some(Host::Ip(ip)), _) | (_, Some(Host::Ip(ip))) => Some(ip),
+        _ => None,
+    };
+    match literal {
+        Some(ip) if can_reach(ip, flow) => SocketAddr::new(ip, uri.port.filter(|p| *p != 0).unwrap_or(5060)),
+        _ => flow.remote,
+    }
+}
+
+/// An address of the other family, or none at all, can't be sent to from this flow's socket.
+fn can_reach(ip: IpAddr, flow: &Flow) -> bool {
+    ip.is_ipv4() == flow.remote.is_ipv4() && !ip.is_unspecified() && !ip.is_multicast()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Transport;
+    use super::*;
+    use crate::base::{Key, RealmId, ShardId};
+
+    fn flow() -> Flow {
+        Flow {
+            id: Key::new(ShardId(0), 0, 0),
+            transport: Transport::Udp,
+            remote: "192.0.2.1:5062".parse().unwrap(),
+            realm: RealmId(0),
+        }
+    }
+
+    fn answer(headers: &str) -> Vec<u8> {
+        format!(
+            "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\n\
+             To: \"B\" <sip:b@c>;tag=2\r\nCall-ID: x\r\nCSeq: 7 INVITE\r\n{headers}\r\n"
+        )
+        .into_bytes()
+    }
+
+    fn dialog(headers: &str) -> Dialog {
+        let bytes = answer(headers);
+        Dialog::from_response(&Message::parse(&bytes).unwrap(), 7, "sip:b@trunk.example")
+    }
+
+    #[test]
+    fn the_caller_turns_record_routes_round() {
+        let dialog = dialog(
+            "Record-Route: <sip:192.0.2.3;lr>, <sip:p2.example;lr>\r\nRecord-Route: <sip:192.0.2.5:5099;lr=on>\r\n\
+             Contact: <sip:b@192.0.2.9:5070>\r\n",
+        );
+        let addressed = dialog.address(&flow());
+        assert_eq!(addressed.uri, "sip:b@192.0.2.9:5070");
+        let expected = ["<sip:192.0.2.5:5099;lr=on>", "<sip:p2.example;lr>", "<sip:192.0.2.3;lr>"];
+        assert_eq!(addressed.routes, expected);
+        assert_eq!(addressed.to, "192.0.2.5:5099".parse().unwrap());
+        assert_eq!(dialog.remote, "<sip:b@c>;tag=2");
+    }
+
+    #[test]
+    fn a_strict_router_gets_itself_in_the_request_uri() {
+        let dialog = dialog(
+            "Record-Route: <sip:end.example;lr>, <sip:192.0.2.3;method=INVITE>\r\nContact: <sip:b@192.0.2.9>\r\n",
+        );
+        let addressed = dialog.address(&flow());
+        assert_eq!(addressed.uri, "sip:192.0.2.3");
+        assert_eq!(addressed.routes, ["<sip:end.example;lr>", "<sip:b@192.0.2.9>"]);
+        assert_eq!(addressed.to, "192.0.2.3:5060".parse().unwrap());
+    }
+
+    #[test]
+    fn without_a_usable_contact_the_request_uri_stays_the_target() {
+        assert_eq!(dialog("").address(&flow()).uri, "sip:b@trunk.example");
+        let odd = dialog("Contact: <mailto:b@example.com>\r\n");
+        assert_eq!(
+            (odd.address(&flow()).uri.as_str(), odd.address(&flow()).to),
+            ("sip:b@trunk.example", flow().remote)
+        );
+    }
+
+    #[test]
+    fn an_older_sequence_number_is_out_of_order() {
+        let mut dialog = dialog("");
+        assert!(dialog.is_in_order(5, Method::Bye));
+        assert!(!dialog.is_in_order(4, Method::Bye));
+        assert!(dialog.is_in_order(4, Method::Ack));
+        assert!(dialog.is_in_order(6, Method::Invite));
+    }
+}

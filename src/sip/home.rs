@@ -1,0 +1,73 @@
+//! Which shard a message belongs to (design, section 4 "SIP in"), and the marks by which it is read back.
+//!
+//! Every branch and tag that we mint carries our shard's number as two hexadecimal digits: in a branch after the magic
+//! cookie, in a tag at its start.
+
+use crate::base::{Random, ShardId};
+use crate::leg::{self, Account};
+use sip_codec::{Key, Name, Replaces};
+
+/// RFC 3261 section 8.1.1.7.
+const COOKIE: &str = "z9hG4bK";
+/// What the user part of a contact that we registered begins with.
+const OURS: &str = "u.";
+
+/// A branch of ours.
+pub(super) fn branch(shard: ShardId, random: &mut Random) -> String {
+    format!("{COOKIE}{:02x}{}", shard.0, random.token(18))
+}
+
+/// A tag of ours.
+pub(super) fn tag(shard: ShardId, random: &mut Random) -> String {
+    format!("{:02x}{}", shard.0, random.token(16))
+}
+
+/// The shard that a branch of ours names, of `shards`.
+fn of_branch(branch: &str, shards: u8) -> Option<ShardId> {
+    of_tag(branch.strip_prefix(COOKIE)?, shards)
+}
+
+/// The shard that a tag of ours names, of `shards`.
+fn of_tag(tag: &str, shards: u8) -> Option<ShardId> {
+    let digits = tag.get(..2).filter(|text| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))?;
+    let shard = u8::from_str_radix(digits, 16).ok()?;
+    (shard < shards).then_some(ShardId(shard))
+}
+
+/// The user part of the contact that we register for an account, unescaped.
+pub(super) fn user(account: &Account) -> String {
+    format!("{OURS}{}", account.name())
+}
+
+/// The account whose registered contact has this user part (as written, escapes and all).
+pub(super) fn account(user: &str) -> Option<Account> {
+    let user = sip_codec::unescape(user)?;
+    let (prefix, name) = user.split_at_checked(OURS.len())?;
+    (prefix.eq_ignore_ascii_case(OURS) && !name.is_empty()).then(|| Account::from(name))
+}
+
+/// The shard, of `shards`, on which this message's state lives.
+///
+/// Responses go by our branch; requests within a dialog by our To tag (their CANCEL has it too); an INVITE with
+/// Replaces by our tag inside; requests to a contact that we registered by its account; all others by Call-ID, so
+/// that retransmissions, merged requests, CANCEL, ACK and the retry after a challenge meet their first. A number of a
+/// shard that doesn't exist counts as none: whoever gets the message finds nothing and answers 481.
+pub fn home(data: &[u8], shards: u8) -> ShardId {
+    let Ok(message) = sip_codec::Message::parse(data) else { return leg::home_of(b"", shards) };
+    let Ok(key) = Key::read(&message) else {
+        return leg::home_of(message.call_id().unwrap_or("").as_bytes(), shards);
+    };
+    let by_call = || leg::home_of(key.call_id.as_bytes(), shards);
+    if !key.is_request {
+        return of_branch(key.branch, shards).unwrap_or_else(by_call);
+    }
+    if let Some(tag) = key.to_tag {
+        return of_tag(tag, shards).unwrap_or_else(by_call);
+    }
+    let replaced = message
+        .header(Name::Replaces)
+        .and_then(|value| Replaces::parse(value).ok())
+        .and_then(|replaces| of_tag(replaces.to_tag, shards));
+    let registered = || Some(account(message.uri().ok()?.user?)?.home(shards));
+    replaced.or_else(registered).unwrap_or_else(by_call)
+}

@@ -1,0 +1,227 @@
+//! Requests that come in: whom they are from, whether they may, and who deals with them.
+
+use super::leg::{LegKey, State};
+use super::transaction::{Begin, Seen, ServerId};
+use super::write::{self, ALLOW, Answer, Headers, SDP};
+use super::{Flow, Output, Stack, Strangers, home};
+use crate::base::{Now, Seeded};
+use sip_codec::{Message, Method, Name};
+use std::hash::BuildHasher;
+
+/// A request with what was read of it.
+pub(super) struct Request<'a, 'b> {
+    pub flow: Flow,
+    pub message: &'a Message<'b>,
+    pub data: &'b [u8],
+    pub method: Method<'b>,
+    pub key: Vec<u8>,
+    pub merge: Vec<u8>,
+}
+
+/// What tells a server transaction: branch, sent-by and method (RFC 3261 section 17.2.3); for a peer of RFC 2543 the
+/// values that stay the same over its retransmissions.
+fn key_of(message: &Message<'_>, method: Method<'_>) -> Option<Vec<u8>> {
+    let via = message.via().ok()?;
+    let class = if method == Method::Ack { "INVITE" } else { method.as_str() };
+    let port = via.port.unwrap_or(5060);
+    let text = if via.has_cookie() {
+        format!("{}|{}|{port}|{class}", via.branch()?, via.host.to_string().to_ascii_lowercase())
+    } else {
+        let (from, cseq) = (message.from().ok()?, message.cseq().ok()?);
+        let (tag, call, top) =
+            (from.tag().unwrap_or(""), message.call_id().ok()?, via.branch().unwrap_or(""));
+        format!("2543|{call}|{tag}|{}|{}|{port}|{top}|{class}", cseq.number, via.host)
+    };
+    Some(text.into_bytes())
+}
+
+/// What tells a merged request (section 8.2.2.2); empty within dialogs.
+fn merge_of(message: &Message<'_>) -> Option<Vec<u8>> {
+    if message.to().ok()?.tag().is_some() {
+        return Some(Vec::new());
+    }
+    let (from, cseq) = (message.from().ok()?, message.cseq().ok()?);
+    Some(format!("{}|{}|{cseq}", message.call_id().ok()?, from.tag().unwrap_or("")).into_bytes())
+}
+
+/// Options that a request may require of us.
+fn unsupported(message: &Message<'_>) -> String {
+    let wanted = message.values(Name::Require).filter(|option| !option.eq_ignore_ascii_case("timer"));
+    wanted.collect::<Vec<_>>().join(", ")
+}
+
+impl Stack {
+    pub(super) fn on_request<'b>(&mut self, now: Now, flow: Flow, message: &Message<'b>, data: &'b [u8]) {
+        let Some(method) = message.method() else { return };
+        let (Some(key), merge) = (key_of(message, method), merge_of(message).unwrap_or_default()) else {
+            self.counters.malformed += 1;
+            return;
+        };
+        let request = Request { flow, message, data, method, key, merge };
+        if method == Method::Ack {
+            if !self.table.handle_ack(now, &request.key, &mut self.out) && message.check().is_ok() {
+                self.on_ack(now, &request);
+            }
+            return;
+        }
+        match self.table.handle_request(now, &request.key, &request.merge, &mut self.out) {
+            Seen::Before => return,
+            Seen::Merged => {
+                self.counters.merged += 1;
+                return self.refuse(&request, 482, &[]);
+            }
+            Seen::New => {}
+        }
+        if let Err(fault) = message.check() {
+            self.counters.malformed += 1;
+            let known = self.trunk_of(&flow).is_some();
+            return if known { self.refuse(&request, fault.status(), &[]) } else { self.rebuff(&request) };
+        }
+        if method == Method::Cancel {
+            return self.on_cancel(now, &request);
+        }
+        if message.to().is_ok_and(|to| to.tag().is_some()) {
+            return self.on_in_dialog(now, &request);
+        }
+        let Some(trunk) = self.trunk_of(&flow) else { return self.rebuff(&request) };
+        if self.is_unsupported(&request) {
+            return;
+        }
+        match method {
+            Method::Invite => self.on_invite(now, &request, trunk),
+            Method::Options => self.on_options(now, &request),
+            Method::Bye | Method::Update | Method::Info | Method::Prack => self.refuse(&request, 481, &[]),
+            _ => self.refuse_method(&request),
+        }
+    }
+
+    /// A request from an address that belongs to no trunk.
+    fn rebuff(&mut self, request: &Request<'_, '_>) {
+        self.counters.strangers += 1;
+        if self.config.strangers == Strangers::Refuse {
+            self.answer_statelessly(request, 403, &[]);
+        }
+    }
+
+    /// 420 where an extension is required that we don't have (section 8.2.2.3).
+    fn is_unsupported(&mut self, request: &Request<'_, '_>) -> bool {
+        let options = unsupported(request.message);
+        if !options.is_empty() {
+            self.refuse(request, 420, &[(Name::Unsupported, &options)]);
+        }
+        !options.is_empty()
+    }
+
+    /// 405 for methods that we know and don't do, 501 for others.
+    fn refuse_method(&mut self, request: &Request<'_, '_>) {
+        let code = if matches!(request.method, Method::Other(_)) { 501 } else { 405 };
+        self.refuse(request, code, &[(Name::Allow, ALLOW)]);
+    }
+
+    /// Refuses without keeping state: the same request gets the same answer again.
+    pub(super) fn refuse(&mut self, request: &Request<'_, '_>, code: u16, headers: Headers<'_>) {
+        self.counters.refused += 1;
+        self.answer_statelessly(request, code, headers);
+    }
+
+    fn answer_statelessly(&mut self, request: &Request<'_, '_>, code: u16, headers: Headers<'_>) {
+        if request.method == Method::Ack {
+            return;
+        }
+        // Our tag must be the same each time (section 8.2.7), and an attacker must not guess those of dialogs.
+        let tag = format!("{:02x}s{:016x}", self.shard.0, Seeded::default().hash_one(&request.key));
+        let answer = Answer { code, tag: &tag, headers, server: &self.config.user_agent, body: None };
+        let flow = write::way_back(request.flow, request.message);
+        if let Some(data) = answer.write(request.message, request.flow.remote) {
+            self.out.push_back(Output::Send { flow, data });
+        }
+    }
+
+    /// Begins a server transaction with a tag of ours; says 503 where there are too many.
+    pub(super) fn serve(&mut self, request: &Request<'_, '_>, tag: &str) -> Option<ServerId> {
+        let begin = Begin {
+            flow: write::way_back(request.flow, request.message),
+            key: &request.key,
+            merge: &request.merge,
+            invite: request.method == Method::Invite,
+            tag,
+            request: request.data,
+        };
+        let server = self.table.serve(&begin);
+        if server.is_none() {
+            self.counters.full_transactions += 1;
+            self.answer_statelessly(request, 503, &[(Name::RetryAfter, "10")]);
+        }
+        server
+    }
+
+    /// Answers at once, with a transaction behind the answer.
+    pub(super) fn reply(&mut self, now: Now, request: &Request<'_, '_>, code: u16, headers: Headers<'_>) {
+        let tag = home::tag(self.shard, &mut self.random);
+        if let Some(server) = self.serve(request, &tag) {
+            self.respond(now, server, code, headers, None);
+        }
+    }
+
+    /// What we can do (section 11.2).
+    fn on_options(&mut self, now: Now, request: &Request<'_, '_>) {
+        let headers = [(Name::Allow, ALLOW), (Name::Accept, SDP), (Name::Supported, "timer")];
+        self.reply(now, request, 200, &headers);
+    }
+
+    /// The leg and the dialog that a request with a To tag belongs to.
+    fn find_dialog(&self, message: &Message<'_>) -> Option<(LegKey, usize)> {
+        let (to, from) = (message.to().ok()?, message.from().ok()?);
+        let key = *self.by_tag.get(to.tag()?)?;
+        let leg = self.legs.get(key).filter(|leg| Some(&*leg.call_id) == message.call_id().ok())?;
+        Some((key, leg.dialog_of(from.tag().unwrap_or(""))?))
+    }
+
+    fn on_in_dialog(&mut self, now: Now, request: &Request<'_, '_>) {
+        let Some((key, fork)) = self.find_dialog(request.message) else {
+            self.counters.stray_requests += 1;
+            if self.trunk_of(&request.flow).is_none() {
+                return self.rebuff(request);
+            }
+            return self.refuse(request, 481, &[]);
+        };
+        if request.method != Method::Bye && self.is_unsupported(request) {
+            return;
+        }
+        let cseq = request.message.cseq().map_or(0, |cseq| cseq.number);
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        let over = matches!(leg.state, State::Over) || leg.dialogs[fork].ended;
+        if !leg.dialogs[fork].is_in_order(cseq, request.method) {
+            return self.refuse(request, 500, &[]);
+        }
+        match request.method {
+            Method::Bye => self.on_bye(now, request, key, fork),
+            _ if over => self.refuse(request, 481, &[]),
+            Method::Invite => self.on_reinvite(now, request, (key, fork)),
+            Method::Update => self.on_update(now, request, (key, fork)),
+            Method::Options => self.on_options(now, request),
+            Method::Info => self.on_info(now, request),
+            Method::Prack => self.refuse(request, 481, &[]),
+            _ => self.refuse_method(request),
+        }
+    }
+
+    fn on_ack(&mut self, now: Now, request: &Request<'_, '_>) {
+        match self.find_dialog(request.message) {
+            Some((key, _)) => self.on_answer_acknowledged(now, key, request.message),
+            None => self.counters.stray_requests += 1,
+        }
+    }
+
+    /// Nothing that INFO could carry is understood yet: empty ones probe whether we live.
+    fn on_info(&mut self, now: Now, request: &Request<'_, '_>) {
+        if request.message.header(Name::InfoPackage).is_some() {
+            // RFC 6086 section 4.2.2.
+            self.reply(now, request, 469, &[(Name::RecvInfo, "nil")]);
+        } else if request.message.body().is_empty() {
+            self.reply(now, request, 200, &[]);
+        } else {
+            self.reply(now, request, 415, &[(Name::Accept, SDP)]);
+        }
+    }
+}

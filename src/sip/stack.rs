@@ -1,0 +1,467 @@
+//! The stack itself: what comes in, what goes out, and what all of its parts stand on.
+
+use super::config::Config;
+use super::counters::Counters;
+use super::dialog::Dialog;
+use super::leg::{Leg, LegKey, Purpose, State, TICKS, Tick};
+use super::register::{RegistrationKey, Registrations};
+use super::transaction::{ClientId, Gone, Outbox, ServerId, Table};
+use super::write::{Answer, Draft, Headers};
+use super::{Flow, Input, Output, Transport, home};
+use crate::base::{Deadline, FlowId, LegId, Machine, Map, Mint, Now, Random, RealmId, ShardId, Slab, Wheel};
+use crate::leg::{Command, Event, Reason, TrunkId};
+use sip_codec::{Message, Method};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A UDP listener, as the world sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listener {
+    pub realm: RealmId,
+    pub flow: FlowId,
+    pub advertised: SocketAddr,
+}
+
+/// Whose business a client transaction is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Owner {
+    Leg(LegKey, Purpose),
+    Registration(RegistrationKey),
+}
+
+/// A request within a dialog.
+#[derive(Clone, Copy)]
+pub(super) struct Ask<'a> {
+    pub method: Method<'static>,
+    pub purpose: Purpose,
+    pub headers: Headers<'a>,
+    pub body: Option<&'a [u8]>,
+}
+
+/// What became of it.
+pub(super) struct Sent {
+    pub client: ClientId,
+    pub authorization: Vec<(&'static str, String)>,
+}
+
+/// One shard's SIP stack.
+#[derive(Debug)]
+pub struct Stack {
+    pub(super) shard: ShardId,
+    pub(super) config: Arc<Config>,
+    pub(super) random: Random,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) table: Table<Owner>,
+    pub(super) legs: Slab<LegKey, Leg>,
+    pub(super) by_id: Map<LegId, LegKey>,
+    pub(super) by_tag: Map<Box<str>, LegKey>,
+    pub(super) wheel: Wheel<(LegKey, Tick)>,
+    pub(super) registrations: Registrations,
+    pub(super) mint: Mint,
+    pub(super) out: Outbox,
+    pub(super) counters: Counters,
+}
+
+impl Stack {
+    /// A stack without listeners. `shards` is how many there are; this one is `shard`.
+    pub fn new(shard: ShardId, shards: u8, config: Arc<Config>, random: Random) -> Stack {
+        debug_assert!(shard.0 < shards);
+        let caps = config.caps;
+        Stack {
+            shard,
+            random,
+            listeners: Vec::new(),
+            table: Table::new(shard, caps.transactions, config.timers),
+            legs: Slab::new(shard, caps.dialogs),
+            by_id: Map::default(),
+            by_tag: Map::default(),
+            wheel: Wheel::default(),
+            registrations: Registrations::new(shard, caps.registrations),
+            mint: Mint::new(shard, false),
+            out: Outbox::new(),
+            counters: Counters::default(),
+            config,
+        }
+    }
+
+    /// Says through which UDP listener a realm's requests go, and by which address the far side reaches it.
+    pub fn listen(&mut self, realm: RealmId, flow: FlowId, advertised: SocketAddr) {
+        self.listeners.retain(|listener| listener.realm != realm);
+        self.listeners.push(Listener { realm, flow, advertised });
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Legs of any state, those included that only wait for late answers.
+    pub fn dialogs(&self) -> usize {
+        self.legs.len()
+    }
+
+    /// Client and server transactions that run.
+    pub fn transactions(&self) -> (usize, usize) {
+        self.table.count()
+    }
+
+    /// Accounts that are, or try to be, registered upstream.
+    pub fn registered(&self) -> usize {
+        self.registrations.len()
+    }
+
+    pub(super) fn listener(&self, realm: RealmId) -> Option<Listener> {
+        self.listeners.iter().find(|listener| listener.realm == realm).copied()
+    }
+
+    /// The trunk that may speak from this address. One address can be several trunks': the port tells them apart, else
+    /// the first wins.
+    pub(super) fn trunk_of(&self, flow: &Flow) -> Option<TrunkId> {
+        let trunks = || self.config.trunks.iter().enumerate().filter(|(_, trunk)| trunk.realm == flow.realm);
+        let exact = trunks().find(|(_, trunk)| trunk.remote == flow.remote);
+        let found = exact.or_else(|| trunks().find(|(_, trunk)| trunk.is_source(flow.remote.ip())));
+        found.map(|(n, _)| TrunkId(n as u16))
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    pub(super) fn arm(&mut self, now: Now, key: LegKey, tick: Tick, after: Duration) {
+        self.disarm(key, tick);
+        if let Some(leg) = self.legs.get_mut(key) {
+            leg.timers[tick as usize] = Some(self.wheel.insert(now.instant + after, (key, tick)));
+        }
+    }
+
+    pub(super) fn disarm(&mut self, key: LegKey, tick: Tick) {
+        let timer = self.legs.get_mut(key).and_then(|leg| leg.timers[tick as usize].take());
+        if let Some(timer) = timer {
+            self.wheel.cancel(timer);
+        }
+    }
+
+    /// Puts a leg into the tables; gives it back where they are full.
+    pub(super) fn insert(&mut self, leg: Leg) -> Option<LegKey> {
+        let (id, tag) = (leg.id, leg.local_tag.clone());
+        let Ok(key) = self.legs.insert(leg) else {
+            self.counters.full_dialogs += 1;
+            return None;
+        };
+        self.by_id.insert(id, key);
+        self.by_tag.insert(tag, key);
+        Some(key)
+    }
+
+    /// The leg is over for the call machine, which hears why unless it said so itself.
+    pub(super) fn forget(&mut self, key: LegKey, reason: Option<Reason>) {
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        if !std::mem::take(&mut leg.known) {
+            return;
+        }
+        let id = leg.id;
+        self.by_id.remove(&id);
+        if let Some(reason) = reason {
+            self.tell(Event::Ended { leg: id, reason });
+        }
+    }
+
+    /// The leg is over; what transactions are left clean up behind it.
+    pub(super) fn finish(&mut self, key: LegKey, reason: Option<Reason>) {
+        self.forget(key, reason);
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        leg.state = State::Over;
+        for timer in std::mem::replace(&mut leg.timers, [None; TICKS]).into_iter().flatten() {
+            self.wheel.cancel(timer);
+        }
+        self.release(key);
+    }
+
+    /// Removes a leg that nothing refers to any more.
+    pub(super) fn release(&mut self, key: LegKey) {
+        let done = self.legs.get(key).is_some_and(|leg| matches!(leg.state, State::Over) && leg.open == 0);
+        if done && let Some(leg) = self.legs.remove(key) {
+            self.by_tag.remove(&leg.local_tag);
+        }
+    }
+
+    /// One of a leg's client transactions is settled.
+    pub(super) fn settle(&mut self, key: LegKey) {
+        if let Some(leg) = self.legs.get_mut(key) {
+            leg.open -= 1;
+            self.release(key);
+        }
+    }
+
+    /// Sends a request within a dialog of a leg. `None` where there are too many transactions, or where a part of it
+    /// must not reach the wire.
+    pub(super) fn request(&mut self, now: Now, key: LegKey, fork: usize, ask: Ask<'_>) -> Option<Sent> {
+        let leg = self.legs.get_mut(key)?;
+        let dialog = leg.dialogs.get_mut(fork)?;
+        dialog.local_seq += 1;
+        let cseq = dialog.local_seq;
+        let branch = home::branch(self.shard, &mut self.random);
+        let authorized = self.draft(key, fork, cseq, &branch, &ask)?;
+        let (flow, bytes, authorization) = authorized;
+        let owner = Owner::Leg(key, ask.purpose);
+        let begun = self.table.begin(now, flow, (&branch, ask.method), bytes, owner, &mut self.out);
+        let Some(client) = begun else {
+            self.counters.full_transactions += 1;
+            return None;
+        };
+        self.legs.get_mut(key)?.open += 1;
+        Some(Sent { client, authorization })
+    }
+
+    /// Writes a request within a dialog, signed with what the peer asked for before. An ACK has the authorization of
+    /// its INVITE.
+    pub(super) fn draft(
+        &mut self,
+        key: LegKey,
+        fork: usize,
+        cseq: u32,
+        branch: &str,
+        ask: &Ask<'_>,
+    ) -> Option<(Flow, Vec<u8>, Vec<(&'static str, String)>)> {
+        let leg = self.legs.get_mut(key)?;
+        let sent_by = self.listeners.iter().find(|l| l.realm == leg.flow.realm)?.advertised;
+        let dialog: &Dialog = leg.dialogs.get(fork)?;
+        let mut addressed = dialog.address(&leg.flow);
+        if leg.flow.transport != Transport::Udp {
+            addressed.to = leg.flow.remote;
+        }
+        let trunk = self.config.trunks.get(usize::from(leg.trunk.0))?;
+        let authorization = match &leg.credentials {
+            Some(credentials) if ask.method != Method::Ack && trunk.is_source(addressed.to.ip()) => {
+                let request = super::digest::Request {
+                    method: ask.method.as_str(),
+                    uri: &addressed.uri,
+                    body: ask.body.unwrap_or_default(),
+                };
+                leg.keys.authorise(credentials, request, &self.random.token(16))
+            }
+            _ => Vec::new(),
+        };
+        let refreshes = matches!(ask.method, Method::Invite | Method::Update);
+        let draft = Draft {
+            method: ask.method,
+            uri: &addressed.uri,
+            transport: leg.flow.transport,
+            sent_by,
+            branch,
+            routes: &addressed.routes,
+            from: &leg.local,
+            to: &dialog.remote,
+            call_id: &leg.call_id,
+            cseq,
+            hops: 70,
+            contact: refreshes.then_some(&*leg.contact),
+            authorization: &authorization,
+            headers: ask.headers,
+            user_agent: &self.config.user_agent,
+            body: ask.body,
+        };
+        let bytes = draft.write();
+        if bytes.is_none() {
+            self.counters.refused_writes += 1;
+        }
+        Some((Flow { remote: addressed.to, ..leg.flow }, bytes?, authorization))
+    }
+
+    /// Answers a request that has a transaction.
+    pub(super) fn respond(
+        &mut self,
+        now: Now,
+        server: ServerId,
+        code: u16,
+        headers: Headers<'_>,
+        body: Option<&[u8]>,
+    ) {
+        let Some((flow, request, tag)) = self.table.served(server) else { return };
+        let Ok(request) = Message::parse(request) else { return };
+        let answer = Answer { code, tag, headers, server: &self.config.user_agent, body };
+        let written = answer.write(&request, flow.remote).or_else(|| {
+            // Never leave a request unanswered: without what could not be written it is a plain failure.
+            let code = if code < 300 { 500 } else { code };
+            Answer { code, tag, headers: &[], server: "", body: None }.write(&request, flow.remote)
+        });
+        if let Some(bytes) = written {
+            let code = Message::parse(&bytes).ok().and_then(|m| m.code()).unwrap_or(code);
+            self.table.respond(now, server, code, bytes, &mut self.out);
+        }
+    }
+
+    fn on_gone(&mut self, now: Now, gone: Gone<Owner>) {
+        match gone.owner {
+            Owner::Leg(key, purpose) => {
+                if gone.failed {
+                    self.counters.timeouts += 1;
+                    self.on_silence(now, key, purpose);
+                }
+                self.settle(key);
+            }
+            Owner::Registration(key) => self.on_register_silence(now, key),
+        }
+    }
+
+    fn on_response(&mut self, now: Now, flow: Flow, message: &Message<'_>) {
+        let sound = message.check().is_ok() && message.values(sip_codec::Name::Via).take(2).count() == 1;
+        let (Some(code), Ok(cseq), Ok(via), Ok(to)) =
+            (message.code(), message.cseq(), message.via(), message.to())
+        else {
+            self.counters.malformed += 1;
+            return;
+        };
+        if !sound {
+            self.counters.malformed += 1;
+            return;
+        }
+        let Some(id) = self.table.find_client(via.branch().unwrap_or(""), cseq.method) else {
+            self.counters.stray_responses += 1;
+            return;
+        };
+        let ack = |invite: &[u8]| super::write::companion(invite, Method::Ack, Some(message), &[]);
+        let tag = to.tag().unwrap_or("");
+        let reply = self.table.handle_response(now, id, (code, tag), ack, &mut self.out);
+        let Some(reply) = reply else { return };
+        match reply.owner {
+            Owner::Leg(key, purpose) => {
+                self.on_leg_response(now, flow, (key, purpose, id), message, code);
+                if reply.last {
+                    self.settle(key);
+                }
+            }
+            Owner::Registration(key) => self.on_register_response(now, flow, key, message, code),
+        }
+    }
+
+    fn on_leg_response(
+        &mut self,
+        now: Now,
+        flow: Flow,
+        (key, purpose, id): (LegKey, Purpose, ClientId),
+        message: &Message<'_>,
+        code: u16,
+    ) {
+        match purpose {
+            Purpose::Invite => self.on_invite_response(now, flow, (key, id), message, code),
+            Purpose::Reinvite => self.on_reinvite_response(now, flow, (key, id), message, code),
+            Purpose::Bye(fork) => self.on_bye_response(now, flow, (key, fork), message, code),
+            Purpose::Aside => {}
+        }
+    }
+
+    /// Takes in the challenges of a 401 or 407. True where the request is worth trying again: from the trunk's own
+    /// address, for the realm that we have credentials for.
+    pub(super) fn learn(&mut self, key: LegKey, flow: Flow, message: &Message<'_>, tries: u8) -> bool {
+        let Some(leg) = self.legs.get_mut(key) else { return false };
+        let Some(trunk) = self.config.trunks.get(usize::from(leg.trunk.0)) else { return false };
+        self.counters.challenges += 1;
+        leg.credentials.is_some()
+            && trunk.is_source(flow.remote.ip())
+            && leg.keys.learn(super::digest::challenges(message), trunk.digest_realm.as_deref(), tries)
+    }
+
+    fn on_command(&mut self, now: Now, command: Command) {
+        if let Command::Dial(dial) = command {
+            return self.on_dial(now, *dial);
+        }
+        let Some(&key) = self.by_id.get(&command.leg()) else { return };
+        match command {
+            Command::Dial(_) => {}
+            Command::Progress { code, answer, .. } => self.on_progress(now, key, code, answer),
+            Command::Answer { session, .. } => self.on_answer(now, key, session),
+            Command::Offer { offer, .. } => self.on_offer(now, key, &offer),
+            Command::Accept { answer, .. } => self.on_accept(now, key, &answer),
+            Command::Refuse { reason, .. } => self.on_refuse(now, key, reason),
+            Command::End { reason, .. } => self.on_end(now, key, reason),
+        }
+    }
+
+    fn on_tick(&mut self, now: Now, key: LegKey, tick: Tick) {
+        if let Some(leg) = self.legs.get_mut(key) {
+            leg.timers[tick as usize] = None;
+        }
+        match tick {
+            Tick::Deadline | Tick::Ring => self.on_patience(now, key, tick),
+            Tick::Resend => self.on_resend(now, key),
+            Tick::Ack => self.on_no_ack(now, key),
+            Tick::Session => self.on_session_expired(now, key),
+            Tick::Glare => self.on_backoff_over(now, key),
+            Tick::Minute => self.on_minute(now, key),
+        }
+    }
+}
+
+impl Machine for Stack {
+    type Input<'a> = Input<'a>;
+    type Output = Output;
+
+    fn handle_input(&mut self, now: Now, input: Input<'_>) {
+        match input {
+            Input::Message { flow, data } => match Message::parse(data) {
+                // A keep-alive (RFC 5626 section 3.5.1) is not a message.
+                _ if data.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) => {}
+                Ok(message) if message.method().is_some() => self.on_request(now, flow, &message, data),
+                Ok(message) => self.on_response(now, flow, &message),
+                Err(_) => self.counters.malformed += 1,
+            },
+            Input::Failed { flow } => {
+                for gone in self.table.handle_unsent(now, &flow, &mut self.out) {
+                    self.on_gone(now, gone);
+                }
+            }
+            Input::Command(command) => self.on_command(now, command),
+            Input::Register(registration) => self.on_register(now, registration),
+            Input::Unregister(account) => self.on_unregister(now, &account),
+        }
+        if cfg!(debug_assertions) {
+            self.check_invariants();
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        while let Some(gone) = self.table.expire(now, &mut self.out) {
+            self.on_gone(now, gone);
+        }
+        while let Some((key, tick)) = self.wheel.expire(now.instant) {
+            self.on_tick(now, key, tick);
+        }
+        while let Some(key) = self.registrations.expire(now) {
+            self.on_register_due(now, key);
+        }
+        if cfg!(debug_assertions) {
+            self.check_invariants();
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    fn poll_timeout(&mut self) -> Option<Deadline> {
+        let deadline = |at: Option<_>, why| at.map(|at| Deadline { at, why });
+        let legs = deadline(self.wheel.next(), "sip_leg");
+        let registrations = deadline(self.registrations.next(), "sip_registration");
+        let transactions = deadline(self.table.next(), "sip_transaction");
+        Deadline::sooner(transactions, Deadline::sooner(legs, registrations))
+    }
+
+    fn check_invariants(&self) {
+        // Whole tables are looked at only while they are small: this runs after every step.
+        if self.legs.len() > 64 {
+            return;
+        }
+        self.table.check_invariants();
+        assert_eq!(self.by_tag.len(), self.legs.len());
+        for (key, leg) in self.legs.iter() {
+            assert_eq!(self.by_tag.get(&leg.local_tag), Some(&key));
+            assert_eq!(self.by_id.contains_key(&leg.id), leg.known);
+            assert!(!matches!(leg.state, State::Over) || (!leg.known && leg.open > 0));
+            assert!(leg.main < leg.dialogs.len() || !matches!(leg.state, State::Up(_)));
+        }
+        assert!(self.by_id.len() <= self.legs.len());
+        self.registrations.check_invariants();
+    }
+}

@@ -1,0 +1,386 @@
+//! Legs that go out (RFC 3261 section 13.2): INVITE, forks, CANCEL, and what comes too late.
+
+use super::body::{self, Body};
+use super::dialog::Dialog;
+use super::leg::{Calling, Cancel, Change, Leg, LegKey, Purpose, State, TICKS, Tick, Up};
+use super::stack::{Ask, Owner};
+use super::transaction::{ClientId, ServerId};
+use super::write::{self, ALLOW, Draft};
+use super::{Credentials, Flow, Stack, Transport, digest, home};
+use crate::base::Now;
+use crate::leg::{Cause, Dial, Event, Fork, Party, Reason, Target};
+use sip_codec::{Address, Escaped, Message, Method, Name};
+use std::sync::Arc;
+
+/// The value of From or To: a party at its own host, else at `domain`.
+fn address(party: &Party, domain: &str) -> String {
+    let clean = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
+    if party.user.is_empty() {
+        // RFC 3323 section 4.1.1.3.
+        return "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned();
+    }
+    let host = if party.host.is_empty() { domain } else { &party.host };
+    let uri = format!("sip:{}@{host}", Escaped(&clean(&party.user)));
+    Address { display: &clean(&party.display), uri: &uri, tag: None }.to_string()
+}
+
+impl Stack {
+    pub(super) fn on_dial(&mut self, now: Now, dial: Dial) {
+        let id = dial.leg;
+        if let Err(cause) = self.dial(now, dial) {
+            self.tell(Event::Ended { leg: id, reason: Reason::from(cause) });
+        }
+    }
+
+    fn dial(&mut self, now: Now, dial: Dial) -> Result<(), Cause> {
+        let Target::Trunk(trunk_id) = dial.target else { return Err(Cause::NotFound) };
+        let config = self.config.clone();
+        let trunk = config.trunks.get(usize::from(trunk_id.0)).ok_or(Cause::NotFound)?;
+        let listener = self.listener(trunk.realm).ok_or(Cause::Unreachable)?;
+        let tag = home::tag(self.shard, &mut self.random);
+        let clean: String = dial.callee.user.chars().filter(|c| !c.is_control()).collect();
+        let at = if clean.is_empty() { String::new() } else { format!("{}@", Escaped(&clean)) };
+        let uri = format!("sip:{at}{}", trunk.domain);
+        let registered =
+            dial.account.as_ref().and_then(|account| self.registrations.credentials(account, trunk_id));
+        let user = dial.account.as_ref().map_or_else(|| tag.clone(), home::user);
+        let calling = Calling {
+            invite: None,
+            to: Address { display: "", uri: &uri, tag: None }.to_string(),
+            uri,
+            hops: dial.hops,
+            cseq: 0,
+            offer: body::write(&dial.offer),
+            authorization: Vec::new(),
+            tries: 0,
+            cancel: Cancel::No,
+        };
+        let leg = Leg {
+            id: dial.leg,
+            known: true,
+            outbound: true,
+            trunk: trunk_id,
+            credentials: registered.or_else(|| trunk.credentials.clone().map(Arc::<Credentials>::new)),
+            keys: digest::Keys::default(),
+            flow: Flow {
+                id: listener.flow,
+                transport: Transport::Udp,
+                remote: trunk.remote,
+                realm: trunk.realm,
+            },
+            call_id: self.random.token(24),
+            local: format!("{};tag={tag}", address(&dial.caller, &trunk.domain)),
+            local_tag: tag.into(),
+            contact: format!("<sip:{}@{}>", Escaped(&user), listener.advertised),
+            dialogs: Vec::new(),
+            main: 0,
+            state: State::Calling(calling),
+            open: 0,
+            timers: [None; TICKS],
+        };
+        if self.by_id.contains_key(&leg.id) {
+            return Err(Cause::Failed);
+        }
+        let key = self.insert(leg).ok_or(Cause::Overloaded)?;
+        self.arm(now, key, Tick::Ring, trunk.ring);
+        if !self.send_invite(now, key) {
+            self.finish(key, Some(Reason::from(Cause::Overloaded)));
+        }
+        Ok(())
+    }
+
+    /// Sends the INVITE, the first time or signed after a challenge.
+    fn send_invite(&mut self, now: Now, key: LegKey) -> bool {
+        let branch = home::branch(self.shard, &mut self.random);
+        let cnonce = self.random.token(16);
+        let Some(leg) = self.legs.get_mut(key) else { return false };
+        let Some(listener) = self.listeners.iter().find(|l| l.realm == leg.flow.realm) else { return false };
+        let State::Calling(calling) = &mut leg.state else { return false };
+        calling.cseq += 1;
+        if let Some(credentials) = &leg.credentials {
+            let request = digest::Request { method: "INVITE", uri: &calling.uri, body: &calling.offer };
+            calling.authorization = leg.keys.authorise(credentials, request, &cnonce);
+        }
+        let draft = Draft {
+            method: Method::Invite,
+            uri: &calling.uri,
+            transport: leg.flow.transport,
+            sent_by: listener.advertised,
+            branch: &branch,
+            routes: &[],
+            from: &leg.local,
+            to: &calling.to,
+            call_id: &leg.call_id,
+            cseq: calling.cseq,
+            hops: calling.hops,
+            contact: Some(&leg.contact),
+            authorization: &calling.authorization,
+            headers: &[(Name::Allow, ALLOW)],
+            user_agent: &self.config.user_agent,
+            body: Some(&calling.offer),
+        };
+        let Some(bytes) = draft.write() else {
+            self.counters.refused_writes += 1;
+            return false;
+        };
+        let owner = Owner::Leg(key, Purpose::Invite);
+        let begun = self.table.begin(now, leg.flow, (&branch, Method::Invite), bytes, owner, &mut self.out);
+        if begun.is_none() {
+            self.counters.full_transactions += 1;
+            return false;
+        }
+        calling.invite = begun;
+        leg.open += 1;
+        let deadline = self.config.trunks.get(usize::from(leg.trunk.0)).map(|trunk| trunk.deadline);
+        self.arm(now, key, Tick::Deadline, deadline.unwrap_or(self.config.timers.t1 * 64));
+        true
+    }
+
+    pub(super) fn on_invite_response(
+        &mut self,
+        now: Now,
+        flow: Flow,
+        (key, id): (LegKey, ClientId),
+        message: &Message<'_>,
+        code: u16,
+    ) {
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        let current = leg.calling().is_some_and(|calling| calling.invite == Some(id));
+        match code {
+            200..=299 if current => self.on_success(now, (key, id), message),
+            // A fork that answers after another did, or after all was over.
+            200..=299 => self.on_late_answer(now, (key, id), message),
+            _ if !current => {}
+            100..=199 => self.on_provisional(now, key, message, code),
+            401 | 407 => self.on_challenge(now, flow, key, message, code),
+            _ => self.finish(key, Some(Reason::from_code(code))),
+        }
+    }
+
+    fn on_challenge(&mut self, now: Now, flow: Flow, key: LegKey, message: &Message<'_>, code: u16) {
+        let Some(calling) = self.legs.get_mut(key).and_then(Leg::calling) else { return };
+        let (tries, wanted) = (calling.tries, calling.cancel == Cancel::No);
+        calling.tries += 1;
+        let again = wanted && self.learn(key, flow, message, tries) && self.send_invite(now, key);
+        if !again {
+            self.finish(key, Some(Reason::from_code(code)));
+        }
+    }
+
+    /// The early dialog of a response, made where it is new.
+    fn fork_of(&mut self, key: LegKey, message: &Message<'_>) -> Option<usize> {
+        let cap = self.config.caps.forks;
+        let leg = self.legs.get_mut(key)?;
+        let tag = message.to().ok()?.tag().unwrap_or("");
+        if let Some(fork) = leg.dialog_of(tag) {
+            return Some(fork);
+        }
+        if leg.dialogs.len() >= cap {
+            self.counters.full_forks += 1;
+            return None;
+        }
+        let (cseq, uri) = match &leg.state {
+            State::Calling(calling) => (calling.cseq, calling.uri.clone()),
+            State::Up(up) => (up.invite_seq, leg.dialogs.get(leg.main)?.target.clone()),
+            _ => (
+                message.cseq().ok()?.number,
+                leg.dialogs.first().map(|d| d.target.clone()).unwrap_or_default(),
+            ),
+        };
+        leg.dialogs.push(Dialog::from_response(message, cseq, &uri));
+        Some(leg.dialogs.len() - 1)
+    }
+
+    fn on_provisional(&mut self, now: Now, key: LegKey, message: &Message<'_>, code: u16) {
+        self.disarm(key, Tick::Deadline);
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        let id = leg.id;
+        match leg.calling().map(|calling| calling.cancel) {
+            Some(Cancel::Wanted { elsewhere }) => return self.send_cancel(now, key, elsewhere),
+            Some(Cancel::No) => {}
+            _ => return,
+        }
+        let tagged = message.to().is_ok_and(|to| to.tag().is_some());
+        let fork = if tagged && code > 100 {
+            let Some(fork) = self.fork_of(key, message) else { return };
+            if !self.acknowledge_provisional(now, key, fork, message) {
+                return;
+            }
+            fork
+        } else {
+            0
+        };
+        // A description that can't be read makes no early media; the final answer decides.
+        let answer = Body::read(message).session();
+        self.tell(Event::Progress { leg: id, fork: Fork(fork as u16), code, answer });
+    }
+
+    /// PRACK for a reliable provisional response (RFC 3262 section 4). We never ask for them, but some send them. False
+    /// for one that came before, or out of order.
+    fn acknowledge_provisional(&mut self, now: Now, key: LegKey, fork: usize, message: &Message<'_>) -> bool {
+        let Ok(Some(rseq)) = message.number(Name::RSeq) else { return true };
+        if !message.has_token(Name::Require, "100rel") {
+            return true;
+        }
+        let Some(dialog) = self.legs.get_mut(key).and_then(|leg| leg.dialogs.get_mut(fork)) else {
+            return false;
+        };
+        if dialog.reliable != 0 && rseq != dialog.reliable.wrapping_add(1) {
+            return false;
+        }
+        dialog.reliable = rseq;
+        dialog.refresh(message);
+        let invite = message.cseq().map_or(0, |cseq| cseq.number);
+        let rack = format!("{rseq} {invite} INVITE");
+        let headers = [(Name::RAck, &*rack)];
+        self.request(
+            now,
+            key,
+            fork,
+            Ask { method: Method::Prack, purpose: Purpose::Aside, headers: &headers, body: None },
+        );
+        true
+    }
+
+    fn on_success(&mut self, now: Now, (key, id): (LegKey, ClientId), message: &Message<'_>) {
+        let cancelled = self.legs.get_mut(key).and_then(Leg::calling).is_some_and(|c| c.cancel != Cancel::No);
+        let fork = self.fork_of(key, message);
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        let (leg_id, Some(fork)) = (leg.id, fork) else {
+            return self.finish(key, Some(Reason::from(Cause::Failed)));
+        };
+        leg.main = fork;
+        leg.dialogs[fork].confirm(message);
+        let Some(calling) = leg.calling() else { return };
+        let (cseq, authorization) = (calling.cseq, std::mem::take(&mut calling.authorization));
+        leg.state = State::Up(Up::new(cseq, authorization.clone()));
+        self.disarm(key, Tick::Deadline);
+        self.disarm(key, Tick::Ring);
+        self.send_ack(key, fork, (id, cseq, &authorization));
+        if cancelled {
+            self.counters.late_answers += 1;
+            return self.hang_up(now, key, None);
+        }
+        match Body::read(message) {
+            Body::Broken | Body::Foreign => self.hang_up(now, key, Some(Reason::from(Cause::NotAcceptable))),
+            body => {
+                let answer = body.session();
+                self.tell(Event::Answered { leg: leg_id, fork: Fork(fork as u16), answer });
+            }
+        }
+    }
+
+    /// ACK and BYE for an answer that nobody waits for.
+    fn on_late_answer(&mut self, now: Now, (key, id): (LegKey, ClientId), message: &Message<'_>) {
+        let Some(fork) = self.fork_of(key, message) else { return };
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        self.counters.late_answers += 1;
+        let cseq = message.cseq().map_or(0, |cseq| cseq.number);
+        let authorization = leg.up().map(|up| up.authorization.clone()).unwrap_or_default();
+        leg.dialogs[fork].confirm(message);
+        self.send_ack(key, fork, (id, cseq, &authorization));
+        self.send_bye(now, key, fork);
+    }
+
+    /// The ACK of a 2xx: a request of its own in the dialog (section 13.2.2.4), with the INVITE's authorization.
+    pub(super) fn send_ack(
+        &mut self,
+        key: LegKey,
+        fork: usize,
+        (id, cseq, authorization): (ClientId, u32, &[(&'static str, String)]),
+    ) {
+        let branch = home::branch(self.shard, &mut self.random);
+        let headers: Vec<_> =
+            authorization.iter().map(|(name, value)| (Name::parse(name), value.as_str())).collect();
+        let ask = Ask { method: Method::Ack, purpose: Purpose::Aside, headers: &headers, body: None };
+        let Some((flow, bytes, _)) = self.draft(key, fork, cseq, &branch, &ask) else { return };
+        let Some(tag) =
+            self.legs.get(key).and_then(|leg| leg.dialogs.get(fork)).map(|d| d.remote_tag.clone())
+        else {
+            return;
+        };
+        self.table.acknowledge(id, &tag, flow, bytes, &mut self.out);
+    }
+
+    /// Gives up our INVITE: CANCEL now, or once a provisional response allows it (section 9.1).
+    pub(super) fn give_up(&mut self, now: Now, key: LegKey, elsewhere: bool) {
+        self.forget(key, None);
+        self.disarm(key, Tick::Deadline);
+        self.disarm(key, Tick::Ring);
+        let Some(calling) = self.legs.get_mut(key).and_then(Leg::calling) else { return };
+        if calling.cancel != Cancel::No {
+            return;
+        }
+        calling.cancel = Cancel::Wanted { elsewhere };
+        if calling.invite.is_some_and(|invite| self.table.is_proceeding(invite)) {
+            self.send_cancel(now, key, elsewhere);
+        }
+    }
+
+    fn send_cancel(&mut self, now: Now, key: LegKey, elsewhere: bool) {
+        let Some(calling) = self.legs.get_mut(key).and_then(Leg::calling) else { return };
+        calling.cancel = Cancel::Sent;
+        if let Some(invite) = calling.invite {
+            self.cancel(now, key, invite, elsewhere);
+        }
+    }
+
+    /// Sends CANCEL for an INVITE of ours, and bounds how long its final response is waited for.
+    pub(super) fn cancel(&mut self, now: Now, key: LegKey, invite: ClientId, elsewhere: bool) {
+        let Some((flow, request)) = self.table.asked(invite) else { return };
+        // RFC 3326 section 3.1.
+        let elsewhere_value = "SIP;cause=200;text=\"Call completed elsewhere\"";
+        let reason = [(Name::Reason, elsewhere_value)];
+        let headers: &[_] = if elsewhere { &reason } else { &[] };
+        let bytes = write::companion(request, Method::Cancel, None, headers);
+        let branch = Message::parse(request).ok().and_then(|m| Some(m.via().ok()?.branch()?.to_owned()));
+        self.table.bound(now, invite);
+        let (Some(bytes), Some(branch)) = (bytes, branch) else { return };
+        let owner = Owner::Leg(key, Purpose::Aside);
+        let begun = self.table.begin(now, flow, (&branch, Method::Cancel), bytes, owner, &mut self.out);
+        match (begun, self.legs.get_mut(key)) {
+            (Some(_), Some(leg)) => leg.open += 1,
+            _ => self.counters.full_transactions += 1,
+        }
+    }
+
+    /// Nothing came by the trunk's deadline, or no answer while it rang.
+    pub(super) fn on_patience(&mut self, now: Now, key: LegKey, tick: Tick) {
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        match &leg.state {
+            State::Calling(_) => {
+                let silent = tick == Tick::Deadline;
+                let cause = if silent { Cause::Unreachable } else { Cause::NoAnswer };
+                self.forget(key, Some(Reason::from(cause)));
+                self.give_up(now, key, false);
+            }
+            State::Up(Up { change: Change::Offering(offering), .. }) => {
+                let client = offering.client;
+                self.cancel(now, key, client, false);
+            }
+            _ => {}
+        }
+    }
+
+    /// A request of ours got no final response, or could not be sent.
+    pub(super) fn on_silence(&mut self, now: Now, key: LegKey, purpose: Purpose) {
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        match (purpose, &leg.state) {
+            (Purpose::Invite, State::Calling(_)) => self.finish(key, Some(Reason::from(Cause::Unreachable))),
+            // 64*T1 without an answer ends the dialog (section 12.2.1.2).
+            (Purpose::Reinvite, State::Up(_)) => {
+                self.hang_up(now, key, Some(Reason { cause: Cause::Unreachable, code: 408 }));
+            }
+            _ => {}
+        }
+    }
+
+    /// Answers what of theirs waits for the call machine, since the leg ends (section 15.1.2).
+    pub(super) fn drop_change(&mut self, now: Now, key: LegKey) {
+        let Some(up) = self.legs.get_mut(key).and_then(Leg::up) else { return };
+        if let Change::Offered(offered) = std::mem::replace(&mut up.change, Change::Idle) {
+            let server: ServerId = offered.server;
+            self.respond(now, server, 487, &[], None);
+        }
+    }
+}

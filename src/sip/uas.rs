@@ -1,0 +1,375 @@
+//! Legs that come in (RFC 3261 section 13.3).
+
+use super::body::{self, Body};
+use super::dialog::{self, Dialog};
+use super::inbound::Request;
+use super::leg::{AwaitAck, Leg, LegKey, Offered, Purpose, Ringing, State, TICKS, Tick, Up};
+use super::stack::{Ask, Owner};
+use super::transaction::ServerId;
+use super::write::{ALLOW, SDP};
+use super::{Stack, Transport, digest, home};
+use crate::base::{Now, Side};
+use crate::leg::{self, Callee, Cause, Event, Incoming, Party, Reason, Source, TrunkId};
+use crate::sdp::Session;
+use sip_codec::{Message, Method, Name, NameAddr, Refresher, SessionExpires};
+use std::time::Duration;
+
+/// RFC 3261 section 13.3.1.1: a provisional response at least once a minute.
+const MINUTE: Duration = Duration::from_secs(60);
+/// RFC 4028 section 5: the least that anybody may ask for.
+const MIN_SE: u32 = 90;
+
+/// What a request asks of the session timer. `Err`: too little.
+pub(super) fn session_timer(message: &Message<'_>) -> Result<Option<Duration>, ()> {
+    let asked = message.header(Name::SessionExpires).and_then(|value| SessionExpires::parse(value).ok());
+    let Some(asked) = asked else { return Ok(None) };
+    if !message.has_token(Name::Supported, "timer") && !message.has_token(Name::Require, "timer") {
+        // A proxy put it in; a caller that can't refresh is not held to it, and we don't refresh either.
+        return Ok(None);
+    }
+    if asked.seconds < MIN_SE {
+        return Err(());
+    }
+    // We never refresh: where they want us to, there is no session timer.
+    Ok((asked.refresher != Some(Refresher::Uas)).then(|| Duration::from_secs(asked.seconds.into())))
+}
+
+/// Who an address is.
+fn party(address: &NameAddr<'_>) -> Party {
+    let uri = address.uri().ok();
+    let host = uri.and_then(|uri| uri.host).map(|host| host.to_string()).unwrap_or_default();
+    let user = uri.and_then(|uri| uri.user_text()).unwrap_or_default();
+    let anonymous = host.eq_ignore_ascii_case("anonymous.invalid");
+    let clean = |text: &str| text.chars().filter(|c| !c.is_control()).collect();
+    Party {
+        user: if anonymous { String::new() } else { clean(&user) },
+        host: clean(&host),
+        display: clean(&address.display_name()),
+    }
+}
+
+impl Stack {
+    pub(super) fn on_invite(&mut self, now: Now, request: &Request<'_, '_>, trunk: TrunkId) {
+        let message = request.message;
+        let hops = message.max_forwards().ok().flatten().unwrap_or(70);
+        if hops == 0 {
+            return self.refuse(request, 483, &[]);
+        }
+        let (Ok(from), Ok(uri), Some(_)) = (message.from(), message.uri(), dialog::target(message)) else {
+            return self.refuse(request, 400, &[]);
+        };
+        let offer = match Body::read(message) {
+            Body::Broken => return self.refuse(request, 400, &[]),
+            Body::Foreign => return self.refuse(request, 415, &[(Name::Accept, SDP)]),
+            Body::None => None,
+            Body::Session(session) => Some(session),
+        };
+        let Ok(session) = session_timer(message) else {
+            return self.refuse(request, 422, &[(Name::MinSe, "90")]);
+        };
+        let tag = home::tag(self.shard, &mut self.random);
+        let Some(server) = self.serve(request, &tag) else { return };
+        self.respond(now, server, 100, &[], None);
+        let ringing = Ringing {
+            server,
+            cseq: message.cseq().map_or(0, |cseq| cseq.number),
+            delayed: offer.is_none(),
+            answer: None,
+            session,
+        };
+        let Some(key) = self.admit(request, trunk, &from, (&tag, ringing)) else {
+            return self.respond(now, server, 503, &[(Name::RetryAfter, "10")], None);
+        };
+        self.table.own(server, Owner::Leg(key, Purpose::Invite));
+        self.arm(now, key, Tick::Minute, MINUTE);
+        let callee = match uri.user.and_then(home::account) {
+            Some(account) => Callee::Account(account),
+            None => Callee::Dialled(Party {
+                user: uri.user_text().unwrap_or_default().into_owned(),
+                host: uri.host.map(|host| host.to_string()).unwrap_or_default(),
+                display: String::new(),
+            }),
+        };
+        let Some(leg) = self.legs.get(key) else { return };
+        let incoming = Incoming {
+            leg: leg.id,
+            source: Source::Trunk(trunk),
+            caller: party(&from),
+            callee,
+            offer,
+            // One hop is spent here, as a proxy spends one.
+            hops: hops - 1,
+            key: leg.call_id.clone(),
+        };
+        self.tell(Event::Incoming(Box::new(incoming)));
+    }
+
+    /// Makes the leg of an INVITE.
+    fn admit(
+        &mut self,
+        request: &Request<'_, '_>,
+        trunk: TrunkId,
+        from: &NameAddr<'_>,
+        (tag, ringing): (&str, Ringing),
+    ) -> Option<LegKey> {
+        let message = request.message;
+        let advertised = self.listener(request.flow.realm)?.advertised;
+        let trunk_config = self.config.trunks.get(usize::from(trunk.0))?;
+        // Our own requests go where the trunk says it listens, unless routes or target say better.
+        let mut flow = request.flow;
+        if flow.transport == Transport::Udp {
+            flow.remote = trunk_config.remote;
+        }
+        let transport = if flow.transport == Transport::Udp { "" } else { ";transport=tcp" };
+        let credentials = trunk_config.credentials.clone().map(std::sync::Arc::new);
+        let leg = Leg {
+            id: self.mint.leg(Side::Sip),
+            known: true,
+            outbound: false,
+            trunk,
+            credentials,
+            keys: digest::Keys::default(),
+            flow,
+            call_id: message.call_id().ok()?.to_owned(),
+            local: format!("<{}>;tag={tag}", message.to().ok()?.uri),
+            local_tag: tag.into(),
+            contact: format!("<sip:{tag}@{advertised}{transport}>"),
+            dialogs: vec![Dialog::from_request(message, from)],
+            main: 0,
+            state: State::Ringing(ringing),
+            open: 0,
+            timers: [None; TICKS],
+        };
+        self.insert(leg)
+    }
+
+    pub(super) fn on_progress(&mut self, now: Now, key: LegKey, code: u16, answer: Option<Box<Session>>) {
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        let contact = leg.contact.clone();
+        let Some(ringing) = leg.ringing() else { return };
+        let code = match (code, &answer) {
+            (101..=199, _) => code,
+            (_, Some(_)) => 183,
+            _ => return,
+        };
+        // A delayed offer can't be met before the 2xx without reliable provisional responses (RFC 3262 section 5).
+        let answer = answer.filter(|_| !ringing.delayed).map(|session| body::write(&session));
+        ringing.answer = answer.or(ringing.answer.take());
+        let (server, body) = (ringing.server, ringing.answer.clone());
+        let headers = [(Name::Contact, &*contact), (Name::Allow, ALLOW)];
+        self.respond(now, server, code, &headers, body.as_deref());
+        self.arm(now, key, Tick::Minute, MINUTE);
+    }
+
+    pub(super) fn on_minute(&mut self, now: Now, key: LegKey) {
+        if let Some(ringing) = self.legs.get_mut(key).and_then(Leg::ringing) {
+            let server = ringing.server;
+            self.table.repeat(server, &mut self.out);
+            self.arm(now, key, Tick::Minute, MINUTE);
+        }
+    }
+
+    pub(super) fn on_answer(&mut self, now: Now, key: LegKey, session: Option<Box<Session>>) {
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        let Some(ringing) = leg.ringing() else { return };
+        let body = session.map(|session| body::write(&session)).or_else(|| ringing.answer.take());
+        let (server, cseq, delayed, session) =
+            (ringing.server, ringing.cseq, ringing.delayed, ringing.session);
+        let mut up = Up::new(0, Vec::new());
+        let interval = self.config.timers.t1;
+        up.ack = Some(AwaitAck { server, cseq, interval, offered: delayed && body.is_some() });
+        leg.state = State::Up(up);
+        self.disarm(key, Tick::Minute);
+        self.accept_with(now, key, server, session, body.as_deref());
+        self.await_ack(now, key);
+    }
+
+    /// Sends a 2xx with all that belongs to it.
+    pub(super) fn accept_with(
+        &mut self,
+        now: Now,
+        key: LegKey,
+        server: ServerId,
+        session: Option<Duration>,
+        body: Option<&[u8]>,
+    ) {
+        let Some(leg) = self.legs.get(key) else { return };
+        let (contact, expires) = (leg.contact.clone(), session.map_or(0, |session| session.as_secs()));
+        let expires = format!("{expires};refresher=uac");
+        let mut headers = vec![(Name::Contact, &*contact), (Name::Allow, ALLOW), (Name::Supported, "timer")];
+        if session.is_some() {
+            headers.extend([(Name::Require, "timer"), (Name::SessionExpires, &*expires)]);
+        }
+        self.respond(now, server, 200, &headers, body);
+        match session {
+            // RFC 4028 section 10: somewhat before the end.
+            Some(all) => self.arm(now, key, Tick::Session, all - (all / 3).min(Duration::from_secs(32))),
+            None => self.disarm(key, Tick::Session),
+        }
+    }
+
+    /// Resends our 2xx until the ACK comes (section 13.3.1.4).
+    pub(super) fn await_ack(&mut self, now: Now, key: LegKey) {
+        let t1 = self.config.timers.t1;
+        self.arm(now, key, Tick::Resend, t1);
+        self.arm(now, key, Tick::Ack, t1 * 64);
+    }
+
+    pub(super) fn on_resend(&mut self, now: Now, key: LegKey) {
+        let t2 = self.config.timers.t2;
+        let Some(ack) = self.legs.get_mut(key).and_then(Leg::up).and_then(|up| up.ack.as_mut()) else {
+            return;
+        };
+        ack.interval = (ack.interval * 2).min(t2);
+        let (server, interval) = (ack.server, ack.interval);
+        self.table.repeat(server, &mut self.out);
+        self.arm(now, key, Tick::Resend, interval);
+    }
+
+    /// The ACK never came: the session ends (section 13.3.1.4).
+    pub(super) fn on_no_ack(&mut self, now: Now, key: LegKey) {
+        self.counters.lost_acks += 1;
+        self.hang_up(now, key, Some(Reason { cause: Cause::Unreachable, code: 408 }));
+    }
+
+    pub(super) fn on_answer_acknowledged(&mut self, now: Now, key: LegKey, message: &Message<'_>) {
+        let cseq = message.cseq().map_or(0, |cseq| cseq.number);
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        let id = leg.id;
+        let Some(up) = leg.up() else { return };
+        let Some(ack) = up.ack.take_if(|ack| ack.cseq == cseq) else { return };
+        let (closing, queued) = (up.closing, up.queued.take());
+        self.disarm(key, Tick::Resend);
+        self.disarm(key, Tick::Ack);
+        if closing {
+            return self.hang_up(now, key, None);
+        }
+        if ack.offered {
+            match Body::read(message) {
+                Body::Session(answer) => self.tell(Event::Accepted { leg: id, answer }),
+                // No answer to our offer: there is no session.
+                _ => return self.hang_up(now, key, Some(Reason::from(Cause::NotAcceptable))),
+            }
+        }
+        if let Some(offer) = queued {
+            self.send_offer(now, key, offer, 0);
+        }
+    }
+
+    pub(super) fn on_cancel(&mut self, now: Now, request: &Request<'_, '_>) {
+        // Its own key but for the method is its INVITE's.
+        let base = request.key.strip_suffix(b"CANCEL").unwrap_or_default();
+        let invite = [base, b"INVITE"].concat();
+        let found = self.table.find_server(&invite);
+        let Some((owner, tag)) = found.and_then(|id| self.table.owner(id)) else {
+            if self.trunk_of(&request.flow).is_none() {
+                self.counters.strangers += 1;
+                return;
+            }
+            return self.refuse(request, 481, &[]);
+        };
+        let tag = tag.to_owned();
+        if let Some(server) = self.serve(request, &tag) {
+            self.respond(now, server, 200, &[], None);
+        }
+        let (Some(Owner::Leg(key, _)), Some(server)) = (owner, found) else { return };
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        match &mut leg.state {
+            State::Ringing(ringing) if ringing.server == server => {
+                self.respond(now, server, 487, &[], None);
+                self.finish(key, Some(Reason::from(Cause::Cancelled)));
+            }
+            State::Up(up) => {
+                if matches!(&up.change, super::leg::Change::Offered(Offered { server: s, .. }) if *s == server)
+                {
+                    up.change = super::leg::Change::Idle;
+                    self.respond(now, server, 487, &[], None);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn on_bye(&mut self, now: Now, request: &Request<'_, '_>, key: LegKey, fork: usize) {
+        self.reply(now, request, 200, &[]);
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        leg.dialogs[fork].ended = true;
+        match &mut leg.state {
+            State::Ringing(ringing) => {
+                let server = ringing.server;
+                self.respond(now, server, 487, &[], None);
+                self.finish(key, Some(Reason::from(Cause::Cancelled)));
+            }
+            State::Up(_) if leg.main == fork => {
+                self.drop_change(now, key);
+                self.finish(key, Some(Reason::from(Cause::Hangup)));
+            }
+            _ => {}
+        }
+    }
+
+    /// The call machine's word that a leg is over, in whatever state it is.
+    pub(super) fn on_end(&mut self, now: Now, key: LegKey, reason: Reason) {
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        match &mut leg.state {
+            State::Calling(_) => self.give_up(now, key, reason.cause == Cause::AnsweredElsewhere),
+            State::Ringing(ringing) => {
+                let server = ringing.server;
+                let own = if (300..700).contains(&reason.code) { reason.code } else { reason.cause.code() };
+                let code = if own < 300 { leg::Cause::NoAnswer.code() } else { own };
+                let retry = [(Name::RetryAfter, "10")];
+                let headers: &[_] = if reason.cause == Cause::Overloaded { &retry } else { &[] };
+                self.respond(now, server, code, headers, None);
+                self.finish(key, None);
+            }
+            State::Up(up) if up.ack.is_some() => {
+                // BYE must wait for the ACK (section 15).
+                up.closing = true;
+                self.forget(key, None);
+                self.drop_change(now, key);
+            }
+            State::Up(_) => self.hang_up(now, key, None),
+            State::Over => {}
+        }
+    }
+
+    /// BYE, and the leg is over.
+    pub(super) fn hang_up(&mut self, now: Now, key: LegKey, reason: Option<Reason>) {
+        self.drop_change(now, key);
+        if let Some(main) = self.legs.get(key).map(|leg| leg.main) {
+            self.send_bye(now, key, main);
+        }
+        self.finish(key, reason);
+    }
+
+    pub(super) fn send_bye(&mut self, now: Now, key: LegKey, fork: usize) {
+        let Some(dialog) = self.legs.get_mut(key).and_then(|leg| leg.dialogs.get_mut(fork)) else { return };
+        dialog.ended = true;
+        let purpose = Purpose::Bye(fork as u16);
+        self.request(now, key, fork, Ask { method: Method::Bye, purpose, headers: &[], body: None });
+    }
+
+    /// A challenged BYE still ends the call.
+    pub(super) fn on_bye_response(
+        &mut self,
+        now: Now,
+        flow: super::Flow,
+        (key, fork): (LegKey, u16),
+        message: &Message<'_>,
+        code: u16,
+    ) {
+        let fork = usize::from(fork);
+        let dialog = self.legs.get_mut(key).and_then(|leg| leg.dialogs.get_mut(fork));
+        let Some(dialog) = dialog.filter(|_| matches!(code, 401 | 407)) else { return };
+        let tries = dialog.tries;
+        dialog.tries = tries.saturating_add(1);
+        if self.learn(key, flow, message, tries) {
+            self.send_bye(now, key, fork);
+        }
+    }
+
+    pub(super) fn on_session_expired(&mut self, now: Now, key: LegKey) {
+        self.counters.expired_sessions += 1;
+        self.hang_up(now, key, Some(Reason { cause: Cause::Expired, code: 408 }));
+    }
+}
