@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 const LEVELS: usize = 7;
 const NONE: u32 = u32::MAX;
+/// How far before the first deadline time begins.
+const BEFORE_FIRST: Duration = Duration::from_hours(24 * 400);
 
 /// Names one armed timer; stale once it fired or was cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +67,9 @@ impl<T> Default for Wheel<T> {
 impl<T> Wheel<T> {
     /// Arms a timer.
     pub fn insert(&mut self, at: Instant, value: T) -> TimerId {
-        let origin = *self.origin.get_or_insert(at);
+        // Tick 0 must lie before any deadline and any moment at which the wheel is asked: counted from the first
+        // deadline itself, whatever is asked before it would fire early.
+        let origin = *self.origin.get_or_insert_with(|| at.checked_sub(BEFORE_FIRST).unwrap_or(at));
         // Rounded up, so that nothing fires early; capped at the wheel's reach.
         let tick = at.saturating_duration_since(origin).as_nanos().div_ceil(1_000_000) as u64;
         let tick = tick.min((1 << (6 * LEVELS)) - 1);
@@ -248,6 +252,20 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "a test needs some instant")]
     fn start() -> Instant {
         Instant::now()
+    }
+
+    #[test]
+    fn the_first_deadline_does_not_fire_early_nor_one_before_it() {
+        let (t0, ms) = (start(), Duration::from_millis);
+        let mut wheel = Wheel::default();
+        wheel.insert(t0 + ms(10_000), "late");
+        wheel.insert(t0 + ms(5_000), "soon");
+        assert_eq!(wheel.expire(t0 + ms(4_999)), None);
+        assert_eq!(wheel.next(), Some(t0 + ms(5_000)));
+        assert_eq!(wheel.expire(t0 + ms(5_000)), Some("soon"));
+        assert_eq!(wheel.expire(t0 + ms(9_999)), None);
+        assert_eq!(wheel.expire(t0 + ms(10_000)), Some("late"));
+        assert!(wheel.is_empty());
     }
 
     #[test]

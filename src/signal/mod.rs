@@ -1,11 +1,43 @@
-//! Browser signalling: the JSON schema, sessions, tokens and events; to and from `leg` words.
+//! Browser signalling: the JSON schema (`SCHEMA.md`), sessions, sign-in and events; to and from `leg` words.
+//!
+//! A [`Hub`] is one shard's part. A connection is spoken to by the hub of the shard where it landed until it names its
+//! user; where the user's home is elsewhere, that hub hands it over with [`Output::Move`] and forgets it.
 
-use crate::base::FlowId;
+mod call;
+mod command;
+mod config;
+mod hub;
+mod message;
+mod party;
+mod registration;
+mod request;
+mod session;
+mod throttle;
+
+#[cfg(test)]
+mod tests;
+
+use crate::base::{FlowId, ShardId};
 use crate::leg;
+use std::net::IpAddr;
+
+pub use config::{Config, Counters, IceServer, Password, User};
+pub use hub::Hub;
+pub use party::parse_dialled;
+
+/// The JSON Schema (draft 2020-12) of every message, to be served at `/v1/schema.json`.
+pub const SCHEMA: &str = include_str!("schema.json");
 
 /// What is pushed in.
 #[derive(Debug)]
 pub enum Input<'a> {
+    /// A connection was opened, or was moved here. It must sign in soon.
+    Opened {
+        /// The connection.
+        flow: FlowId,
+        /// Where it comes from: wrong passwords are counted by source. `None` where unknown.
+        source: Option<IpAddr>,
+    },
     /// A text message from a connection.
     Message {
         /// The connection.
@@ -27,6 +59,10 @@ pub enum Input<'a> {
         /// Registered, or why not.
         state: Result<(), leg::Reason>,
     },
+    /// Begin to drain: no new sessions, no new calls. Calls that run go on.
+    Drain,
+    /// The end: every session is told, every connection closed, every user unregistered.
+    Stop,
 }
 
 /// What comes out.
@@ -44,10 +80,23 @@ pub enum Output {
         /// The connection.
         flow: FlowId,
     },
+    /// The connection's user lives on another shard: give that shard's hub [`Input::Opened`], then
+    /// [`Input::Message`] with this text, and from now on everything of this connection, its end included.
+    Move {
+        /// The connection.
+        flow: FlowId,
+        /// The user's home.
+        to: ShardId,
+        /// Where it comes from.
+        source: Option<IpAddr>,
+        /// The message that told.
+        text: String,
+    },
     /// To the call machine.
     Event(leg::Event),
-    /// The first session of a user signed in: register it upstream.
+    /// The first session of a user asks for registration: register it upstream. Said again where the last attempt
+    /// failed and a session asks anew.
     Register(leg::Account),
-    /// The last session of a user is gone: unregister it.
+    /// No session of a user wants registration any more: unregister it.
     Unregister(leg::Account),
 }

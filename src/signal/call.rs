@@ -1,0 +1,240 @@
+//! Calls: one leg at one session each. What browsers ask of them, in which state.
+
+use super::hub::Hub;
+use super::message::{Carried, Event, Refusal, Reply, Request};
+use super::party::parse_dialled;
+use super::registration::Standing;
+use crate::base::{FlowId, LegId, SessionId, Side, TimerId};
+use crate::leg::{self, Callee, Cause, Fork, Incoming, Party, Reason, Source};
+use crate::sdp;
+use std::sync::Arc;
+
+/// Max-Forwards of a call that begins here (RFC 3261 section 8.1.1.6).
+const HOPS: u8 = 70;
+
+/// A leg at a browser.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) session: SessionId,
+    /// The browser's id of it.
+    pub(super) key: Arc<str>,
+    pub(super) state: State,
+    /// The browser's `update` that waits for its answer, by request id.
+    pub(super) theirs: Option<u64>,
+    /// Our `update` that waits for `accept`, until then.
+    pub(super) ours: Option<TimerId>,
+}
+
+/// How far a call is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum State {
+    /// The browser dialled.
+    Dialling {
+        /// Its offer was answered by `media`.
+        answered: bool,
+    },
+    /// It rings at the browser.
+    Ringing {
+        /// The browser said so.
+        alerted: bool,
+    },
+    /// Both talk.
+    Talking,
+}
+
+impl Hub {
+    /// `dial`.
+    pub(super) fn dial(&mut self, id: SessionId, request: &Request) -> Result<(), Refusal> {
+        let Some(session) = self.sessions.get(id) else { return Err(Refusal::WRONG_STATE) };
+        let key = request.call.as_deref().filter(|key| is_call_id(key)).ok_or(Refusal::NO_CALL)?;
+        if session.leg(key).is_some() {
+            return Err(Refusal::CALL_USED);
+        }
+        let party = request.to.as_deref().and_then(parse_dialled).ok_or(Refusal::BAD_CALLEE)?;
+        if self.config.require_registration && session.standing != Standing::Registered {
+            return Err(Refusal::NOT_REGISTERED);
+        }
+        if self.draining {
+            self.counters.calls_refused += 1;
+            return Err(Refusal::OVERLOADED);
+        }
+        if session.calls.len() >= self.config.max_calls_per_session {
+            self.counters.calls_refused += 1;
+            return Err(Refusal::TOO_MANY_CALLS);
+        }
+        let offer = read_sdp(request)?;
+        let account = session.account.clone();
+        let display = self.config.users.get(&account).map_or_else(String::new, |user| user.display.clone());
+        let leg = self.mint.leg(Side::Web);
+        let caller = Party { user: account.name().to_owned(), host: String::new(), display };
+        self.add_call(leg, id, key.into(), State::Dialling { answered: false });
+        self.counters.calls_dialled += 1;
+        self.say(leg::Event::Incoming(Box::new(Incoming {
+            leg,
+            source: Source::Account(account),
+            caller,
+            callee: Callee::Dialled(party),
+            offer: Some(offer),
+            hops: HOPS,
+            key: key.to_owned(),
+        })));
+        Ok(())
+    }
+
+    /// `ringing`.
+    pub(super) fn ringing(&mut self, session: SessionId, request: &Request) -> Result<(), Refusal> {
+        let (leg, call) = self.call(session, request)?;
+        let State::Ringing { alerted } = call.state else { return Err(Refusal::WRONG_STATE) };
+        if !alerted {
+            call.state = State::Ringing { alerted: true };
+            self.say(leg::Event::Progress { leg, fork: Fork(0), code: 180, answer: None });
+        }
+        Ok(())
+    }
+
+    /// `answer`.
+    pub(super) fn answer(&mut self, session: SessionId, request: &Request) -> Result<(), Refusal> {
+        let (leg, call) = self.call(session, request)?;
+        let State::Ringing { .. } = call.state else { return Err(Refusal::WRONG_STATE) };
+        let answer = read_sdp(request)?;
+        call.state = State::Talking;
+        self.say(leg::Event::Answered { leg, fork: Fork(0), answer: Some(answer) });
+        Ok(())
+    }
+
+    /// `reject`.
+    pub(super) fn reject(&mut self, session: SessionId, request: &Request) -> Result<(), Refusal> {
+        let (leg, call) = self.call(session, request)?;
+        let State::Ringing { .. } = call.state else { return Err(Refusal::WRONG_STATE) };
+        let cause = match request.reason.as_deref() {
+            None | Some("declined") => Cause::Declined,
+            Some("busy") => Cause::Busy,
+            Some(_) => return Err(Refusal::BAD_REASON),
+        };
+        self.end_call(leg, cause.into());
+        Ok(())
+    }
+
+    /// `hangup`.
+    pub(super) fn hangup(&mut self, session: SessionId, request: &Request) -> Result<(), Refusal> {
+        let (leg, call) = self.call(session, request)?;
+        let cause = match call.state {
+            State::Dialling { .. } => Cause::Cancelled,
+            State::Ringing { .. } => Cause::Declined,
+            State::Talking => Cause::Hangup,
+        };
+        self.end_call(leg, cause.into());
+        Ok(())
+    }
+
+    /// `update`: answered when the call machine has decided.
+    pub(super) fn update(&mut self, session: SessionId, request: &Request) -> Result<(), Refusal> {
+        let (leg, call) = self.call(session, request)?;
+        if call.state != State::Talking || call.theirs.is_some() {
+            return Err(Refusal::WRONG_STATE);
+        }
+        if call.ours.is_some() {
+            return Err(Refusal::CROSSED);
+        }
+        let offer = read_sdp(request)?;
+        call.theirs = Some(request.id);
+        self.say(leg::Event::Offered { leg, offer: Some(offer) });
+        Ok(())
+    }
+
+    /// `accept`. An answer that can't be read refuses our offer, as no other will come.
+    pub(super) fn accept(&mut self, session: SessionId, request: &Request) -> Result<(), Refusal> {
+        let (leg, call) = self.call(session, request)?;
+        let timer = call.ours.take().ok_or(Refusal::WRONG_STATE)?;
+        self.timers.cancel(timer);
+        let answer = read_sdp(request);
+        self.say(match &answer {
+            Ok(answer) => leg::Event::Accepted { leg, answer: answer.clone() },
+            Err(_) => leg::Event::Refused { leg, reason: Cause::NotAcceptable.into() },
+        });
+        answer.map(|_| ())
+    }
+
+    /// Our offer was not accepted in time.
+    pub(super) fn on_update_unanswered(&mut self, leg: LegId) {
+        if let Some(call) = self.calls.get_mut(&leg) {
+            call.ours = None;
+            self.counters.updates_unanswered += 1;
+            self.say(leg::Event::Refused { leg, reason: Reason::from_code(408) });
+        }
+    }
+
+    /// The browser of a call is gone for good.
+    pub(super) fn on_browser_gone(&mut self, leg: LegId) {
+        let Some(call) = self.calls.get(&leg) else { return };
+        let cause = match call.state {
+            State::Dialling { .. } => Cause::Cancelled,
+            State::Ringing { .. } => Cause::NoAnswer,
+            State::Talking => Cause::MediaLost,
+        };
+        self.end_call(leg, cause.into());
+    }
+
+    /// Ends a call from the browser's side: both the browser and the call machine hear it.
+    fn end_call(&mut self, leg: LegId, reason: Reason) {
+        self.drop_call(leg, reason);
+        self.say(leg::Event::Ended { leg, reason });
+    }
+
+    /// Forgets a call, telling the browser.
+    pub(super) fn drop_call(&mut self, leg: LegId, reason: Reason) {
+        let Some(call) = self.calls.remove(&leg) else { return };
+        if let Some(timer) = call.ours {
+            self.timers.cancel(timer);
+        }
+        if let Some(session) = self.sessions.get_mut(call.session) {
+            session.calls.retain(|(_, other)| *other != leg);
+        }
+        if let (Some(id), Some(flow)) = (call.theirs, self.flow(call.session)) {
+            self.refuse(flow, Some(id), Refusal::UNKNOWN_CALL);
+        }
+        let (name, code) = (reason.cause.name(), reason.code);
+        self.tell(call.session, &Event::Ended { call: &call.key, reason: name, code });
+    }
+
+    pub(super) fn add_call(&mut self, leg: LegId, id: SessionId, key: Arc<str>, state: State) {
+        let call = Call { session: id, key: key.clone(), state, theirs: None, ours: None };
+        self.calls.insert(leg, call);
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.calls.push((key, leg));
+        }
+    }
+
+    /// Answers the browser's `update`.
+    pub(super) fn answer_update(&mut self, session: SessionId, id: u64, result: Result<String, Refusal>) {
+        let Some(flow) = self.flow(session) else { return };
+        match result {
+            Ok(sdp) => {
+                let carried = Carried { sdp: Some(sdp), ..Carried::default() };
+                self.reply(self.outbox.len(), flow, &Reply::Ok { id, carried });
+            }
+            Err(refusal) => self.refuse(flow, Some(id), refusal),
+        }
+    }
+
+    fn flow(&self, session: SessionId) -> Option<FlowId> {
+        self.sessions.get(session)?.flow
+    }
+
+    fn call(&mut self, session: SessionId, request: &Request) -> Result<(LegId, &mut Call), Refusal> {
+        let key = request.call.as_deref().ok_or(Refusal::NO_CALL)?;
+        let leg =
+            self.sessions.get(session).and_then(|session| session.leg(key)).ok_or(Refusal::UNKNOWN_CALL)?;
+        self.calls.get_mut(&leg).map(|call| (leg, call)).ok_or(Refusal::UNKNOWN_CALL)
+    }
+}
+
+fn read_sdp(request: &Request) -> Result<Box<sdp::Session>, Refusal> {
+    let text = request.sdp.as_deref().ok_or(Refusal::BAD_SDP)?;
+    sdp::Session::parse(text.as_bytes()).map(Box::new).map_err(|_| Refusal::BAD_SDP)
+}
+
+/// 1 to 64 of `[A-Za-z0-9_-]`.
+fn is_call_id(key: &str) -> bool {
+    (1..=64).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}

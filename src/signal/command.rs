@@ -1,0 +1,136 @@
+//! The call machine's commands, to messages.
+
+use super::call::State;
+use super::hub::{Hub, Timer};
+use super::message::{Caller, Event, Refusal};
+use crate::base::{LegId, Now, SessionId};
+use crate::leg::{self, Cause, Command, Dial, Reason, Target};
+use crate::sdp;
+use std::sync::Arc;
+
+impl Hub {
+    /// Carries out a command. One for a leg that is over is ignored.
+    pub(super) fn on_command(&mut self, now: Now, command: Command) {
+        if let Command::Dial(dial) = command {
+            return self.on_dial(&dial);
+        }
+        let leg = command.leg();
+        if !self.calls.contains_key(&leg) {
+            self.counters.stale_commands += 1;
+            return;
+        }
+        match command {
+            Command::Dial(_) => {}
+            Command::Progress { code, answer, .. } => self.on_progress(leg, code, answer.as_deref()),
+            Command::Answer { session, .. } => self.on_answer(leg, session.as_deref()),
+            Command::Offer { offer, .. } => self.on_offer(now, leg, &offer),
+            Command::Accept { answer, .. } => self.on_verdict(leg, Ok(&answer)),
+            Command::Refuse { reason, .. } => self.on_verdict(leg, Err(reason)),
+            Command::End { reason, .. } => self.drop_call(leg, reason),
+        }
+    }
+
+    fn on_dial(&mut self, dial: &Dial) {
+        let leg = dial.leg;
+        let Target::Account(account) = &dial.target else {
+            // The switchboard sends only web legs here; a trunk can't be reached by a browser.
+            return self.say(leg::Event::Ended { leg, reason: Cause::Failed.into() });
+        };
+        if self.draining {
+            self.counters.calls_refused += 1;
+            return self.say(leg::Event::Ended { leg, reason: Cause::Overloaded.into() });
+        }
+        // One transport per leg exists as yet, so one session rings; to ring at several, several legs are dialled.
+        let Some(session) = self.choose_session(account) else {
+            self.counters.nobody_home += 1;
+            return self.say(leg::Event::Ended { leg, reason: Cause::NoAnswer.into() });
+        };
+        let key = self.new_key(session);
+        self.add_call(leg, session, key.clone(), State::Ringing { alerted: false });
+        self.counters.calls_offered += 1;
+        let (from, to, sdp) = (Caller::from(&dial.caller), &*dial.callee.user, write_sdp(&dial.offer));
+        self.tell(session, &Event::Incoming { call: &key, from, to, sdp });
+    }
+
+    /// An id that the browser has not used for a call of its own.
+    fn new_key(&mut self, session: SessionId) -> Arc<str> {
+        loop {
+            let key = self.random.token(16);
+            if self.sessions.get(session).is_none_or(|session| session.leg(&key).is_none()) {
+                return key.into();
+            }
+        }
+    }
+
+    fn on_progress(&mut self, leg: LegId, code: u16, answer: Option<&sdp::Session>) {
+        let Some((session, key, State::Dialling { .. })) = self.place(leg) else { return };
+        self.send_media(leg, answer);
+        if code >= 180 {
+            self.tell(session, &Event::Ringing { call: &key, code });
+        }
+    }
+
+    fn on_answer(&mut self, leg: LegId, answer: Option<&sdp::Session>) {
+        let Some((session, key, State::Dialling { .. })) = self.place(leg) else { return };
+        self.send_media(leg, answer);
+        if let Some(call) = self.calls.get_mut(&leg) {
+            call.state = State::Talking;
+        }
+        self.tell(session, &Event::Answered { call: &key });
+    }
+
+    /// Sends the answer to the browser's offer: once, as a browser takes no second one.
+    fn send_media(&mut self, leg: LegId, answer: Option<&sdp::Session>) {
+        let (Some(answer), Some(call)) = (answer, self.calls.get_mut(&leg)) else { return };
+        if call.state != (State::Dialling { answered: false }) {
+            self.counters.second_answers += 1;
+            return;
+        }
+        call.state = State::Dialling { answered: true };
+        let (session, key) = (call.session, call.key.clone());
+        self.tell(session, &Event::Media { call: &key, sdp: write_sdp(answer) });
+    }
+
+    /// Our offer goes first: one of the browser's that waits is refused. While it rings, the newer offer is the one that
+    /// `answer` answers, so no `accept` is waited for.
+    fn on_offer(&mut self, now: Now, leg: LegId, offer: &sdp::Session) {
+        let Some((session, key, state)) = self.place(leg) else { return };
+        if state == (State::Dialling { answered: false }) {
+            // Its own offer comes first (RFC 3264 section 4).
+            return self.say(leg::Event::Refused { leg, reason: Cause::Pending.into() });
+        }
+        if !matches!(state, State::Ringing { .. }) {
+            let timer = self.timers.insert(now.instant + self.config.update_timeout, Timer::Update(leg));
+            let Some(call) = self.calls.get_mut(&leg) else { return };
+            let (crossed, stale) = (call.theirs.take(), call.ours.replace(timer));
+            if let Some(stale) = stale {
+                // The one before will not be accepted any more.
+                self.timers.cancel(stale);
+                self.say(leg::Event::Refused { leg, reason: Cause::Pending.into() });
+            }
+            if let Some(id) = crossed {
+                self.answer_update(session, id, Err(Refusal::CROSSED));
+            }
+        }
+        self.tell(session, &Event::Update { call: &key, sdp: write_sdp(offer) });
+    }
+
+    fn on_verdict(&mut self, leg: LegId, verdict: Result<&sdp::Session, Reason>) {
+        let Some(call) = self.calls.get_mut(&leg) else { return };
+        let session = call.session;
+        match call.theirs.take() {
+            Some(id) => self.answer_update(session, id, verdict.map(write_sdp).map_err(Refusal::of)),
+            None => self.counters.stale_commands += 1,
+        }
+    }
+
+    fn place(&self, leg: LegId) -> Option<(SessionId, Arc<str>, State)> {
+        self.calls.get(&leg).map(|call| (call.session, call.key.clone(), call.state))
+    }
+}
+
+fn write_sdp(session: &sdp::Session) -> String {
+    let mut bytes = Vec::with_capacity(2048);
+    session.write(&mut bytes);
+    String::from_utf8(bytes).unwrap_or_default()
+}

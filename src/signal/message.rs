@@ -1,0 +1,159 @@
+//! The messages of `SCHEMA.md` as types.
+
+use super::config::IceServer;
+use crate::leg::{Party, Reason};
+use serde::{Deserialize, Serialize};
+
+/// The version of the schema that we speak.
+pub(super) const VERSION: u64 = 1;
+
+/// Any request. One flat type, so that a message is read in one pass and unknown fields cost nothing; which fields a
+/// request needs is checked where it is carried out.
+#[derive(Deserialize, Debug)]
+pub(super) struct Request {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) id: u64,
+    pub(super) version: Option<u64>,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<Secret>,
+    pub(super) call: Option<String>,
+    pub(super) to: Option<String>,
+    pub(super) sdp: Option<String>,
+    pub(super) reason: Option<String>,
+}
+
+/// A password on its way in.
+#[derive(Deserialize)]
+pub(super) struct Secret(pub(super) String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// What an answer to a message that can't be read whole may still be addressed to.
+#[derive(Deserialize)]
+pub(super) struct OnlyId {
+    pub(super) id: u64,
+}
+
+/// What `ok` carries.
+#[derive(Serialize, Debug, Default)]
+pub(super) struct Carried<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) session: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) user: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ice_servers: Option<&'a [IceServer]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sdp: Option<String>,
+}
+
+/// The answer to a request.
+#[derive(Serialize, Debug)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Reply<'a> {
+    Ok {
+        id: u64,
+        #[serde(flatten)]
+        carried: Carried<'a>,
+    },
+    Error {
+        id: Option<u64>,
+        error: &'static str,
+        code: u16,
+        message: &'static str,
+    },
+}
+
+/// Why a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) error: &'static str,
+    pub(super) code: u16,
+    pub(super) message: &'static str,
+}
+
+macro_rules! refusals {
+    ($($name:ident = $error:literal, $code:literal, $message:literal;)*) => {
+        impl Refusal {
+            $(pub(super) const $name: Refusal = Refusal { error: $error, code: $code, message: $message };)*
+        }
+    };
+}
+
+refusals! {
+    UNAUTHORIZED = "unauthorized", 401, "Wrong user name or password.";
+    NOT_CONNECTED = "unauthorized", 401, "The first message must be \"connect\".";
+    NO_PASSWORD = "unauthorized", 401, "\"connect\" needs \"user\" and \"password\".";
+    OTHER_HOME = "unauthorized", 401, "Open a new connection to sign in as another user.";
+    THROTTLED = "too_many", 0, "Too many wrong passwords came from this address. Wait a minute.";
+    VERSION = "version", 0, "This gateway speaks version 1.";
+    NOT_JSON = "bad_request", 400, "Not a JSON object with a \"type\" and a number \"id\", or a field of a wrong type.";
+    TOO_LONG = "bad_request", 400, "The message is too long.";
+    NO_CALL = "bad_request", 400, "\"call\" must be 1 to 64 letters, digits, '_' or '-'.";
+    CALL_USED = "bad_request", 400, "There is a call of this id already.";
+    BAD_CALLEE = "bad_request", 400, "\"to\" must be a name, a number, or a sip: or tel: URI.";
+    BAD_SDP = "bad_request", 400, "\"sdp\" is missing or no session description.";
+    BAD_REASON = "bad_request", 400, "\"reason\" must be \"busy\" or \"declined\".";
+    UNKNOWN_TYPE = "unknown_type", 0, "There is no request of this type.";
+    UNKNOWN_CALL = "unknown_call", 481, "There is no call of this id, or it is over.";
+    WRONG_STATE = "wrong_state", 0, "This can't be done now.";
+    CROSSED = "wrong_state", 491, "Both sides changed the call at once; the gateway's offer goes first.";
+    TOO_MANY_SESSIONS = "too_many", 0, "This user has too many sessions.";
+    TOO_MANY_CALLS = "too_many", 0, "This session has too many calls.";
+    NOT_REGISTERED = "not_registered", 403, "Register first.";
+    OVERLOADED = "overloaded", 503, "The gateway takes no more.";
+}
+
+impl Refusal {
+    /// The name of the cause, as in `ended`.
+    pub(super) fn of(reason: Reason) -> Refusal {
+        Refusal { error: reason.cause.name(), code: reason.code, message: "The far side refused the change." }
+    }
+}
+
+/// A party as a browser sees it.
+#[derive(Serialize, Debug)]
+pub(super) struct Caller<'a> {
+    user: &'a str,
+    host: &'a str,
+    display: &'a str,
+}
+
+impl<'a> From<&'a Party> for Caller<'a> {
+    fn from(party: &'a Party) -> Self {
+        Caller { user: &party.user, host: &party.host, display: &party.display }
+    }
+}
+
+/// What happens without being asked for.
+#[derive(Serialize, Debug)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum Event<'a> {
+    Registered,
+    Unregistered { reason: &'static str, code: u16 },
+    Media { call: &'a str, sdp: String },
+    Ringing { call: &'a str, code: u16 },
+    Answered { call: &'a str },
+    Incoming { call: &'a str, from: Caller<'a>, to: &'a str, sdp: String },
+    Update { call: &'a str, sdp: String },
+    Ended { call: &'a str, reason: &'static str, code: u16 },
+    Closed { reason: &'static str },
+}
+
+/// An event with its place in the session.
+#[derive(Serialize, Debug)]
+pub(super) struct Numbered<'a> {
+    pub(super) seq: u64,
+    #[serde(flatten)]
+    pub(super) event: &'a Event<'a>,
+}
+
+/// The text of a message. These types can't fail to be written; an empty object would say so.
+pub(super) fn text<T: Serialize>(message: &T) -> String {
+    serde_json::to_string(message).unwrap_or_else(|_| "{}".to_owned())
+}

@@ -1,0 +1,182 @@
+//! Requests: reading, signing in, and who carries out what.
+
+use super::Output;
+use super::config::Password;
+use super::hub::Hub;
+use super::message::{self, Carried, OnlyId, Refusal, Reply, Request};
+use crate::base::{FlowId, Key, Now, SessionId};
+use crate::leg::Account;
+use std::sync::LazyLock;
+
+/// Compared where there is no such user, so that the time taken doesn't tell.
+static NOBODY: LazyLock<Password> = LazyLock::new(|| Password::new(""));
+
+impl Hub {
+    /// A message on a connection that has not signed in.
+    pub(super) fn on_first(&mut self, now: Now, flow: FlowId, text: &str) {
+        let (id, result) = match self.read(text) {
+            Err((id, refusal)) => (id, Err(refusal)),
+            Ok(request) if request.kind == "connect" => {
+                let id = request.id;
+                match self.connect(now, flow, text, request) {
+                    None => return, // moved
+                    Some(Ok(session)) => return self.welcome(flow, id, session),
+                    Some(Err(refusal)) => (Some(id), Err::<(), _>(refusal)),
+                }
+            }
+            Ok(request) => (Some(request.id), Err(Refusal::NOT_CONNECTED)),
+        };
+        if let Err(refusal) = result {
+            self.refuse(flow, id, refusal);
+            self.on_failure(now, flow, refusal);
+        }
+    }
+
+    /// A message of a session. The answer goes out before what the request caused.
+    pub(super) fn on_request(&mut self, flow: FlowId, session: SessionId, text: &str) {
+        let mark = self.outbox.len();
+        let (id, result) = match self.read(text) {
+            Err((id, refusal)) => (id, Err(refusal)),
+            Ok(request) => (Some(request.id), self.carry_out(session, &request)),
+        };
+        match (id, result) {
+            (Some(id), Ok(Done::Now)) => {
+                self.reply(mark, flow, &Reply::Ok { id, carried: Carried::default() });
+            }
+            (_, Ok(_)) => {}
+            (id, Err(refusal)) => self.refuse_at(mark, flow, id, refusal),
+        }
+    }
+
+    fn read(&mut self, text: &str) -> Result<Request, (Option<u64>, Refusal)> {
+        if text.len() > self.config.max_message {
+            self.counters.bad_messages += 1;
+            return Err((None, Refusal::TOO_LONG));
+        }
+        serde_json::from_str(text).map_err(|_| {
+            self.counters.bad_messages += 1;
+            let id = serde_json::from_str::<OnlyId>(text).ok().map(|only| only.id);
+            (id, Refusal::NOT_JSON)
+        })
+    }
+
+    fn carry_out(&mut self, session: SessionId, request: &Request) -> Result<Done, Refusal> {
+        match request.kind.as_str() {
+            "ping" => {}
+            "register" => self.register(session),
+            "unregister" => self.unregister(session),
+            "dial" => self.dial(session, request)?,
+            "ringing" => self.ringing(session, request)?,
+            "answer" => self.answer(session, request)?,
+            "reject" => self.reject(session, request)?,
+            "hangup" => self.hangup(session, request)?,
+            "update" => {
+                self.update(session, request)?;
+                return Ok(Done::Later);
+            }
+            "accept" => self.accept(session, request)?,
+            "connect" => return Err(Refusal::WRONG_STATE),
+            _ => return Err(Refusal::UNKNOWN_TYPE),
+        }
+        Ok(Done::Now)
+    }
+
+    /// Signs in. `None`: the connection goes to the user's home.
+    fn connect(
+        &mut self,
+        now: Now,
+        flow: FlowId,
+        text: &str,
+        request: Request,
+    ) -> Option<Result<SessionId, Refusal>> {
+        if request.version != Some(message::VERSION) {
+            return Some(Err(Refusal::VERSION));
+        }
+        if self.draining {
+            self.counters.sessions_refused += 1;
+            return Some(Err(Refusal::OVERLOADED));
+        }
+        let (Some(user), Some(password)) = (request.user, request.password) else {
+            return Some(Err(Refusal::NO_PASSWORD));
+        };
+        let account = Account::from(user.as_str());
+        let home = account.home(self.shards);
+        if home != self.shard {
+            if flow.shard() != self.shard {
+                return Some(Err(Refusal::OTHER_HOME));
+            }
+            let source = self.forget_unknown(flow).and_then(|unknown| unknown.source);
+            self.counters.moved += 1;
+            self.outbox.push_back(Output::Move { flow, to: home, source, text: text.to_owned() });
+            return None;
+        }
+        Some(self.verify(now, flow, &account, &password.0).and_then(|()| self.admit(now, flow, &account)))
+    }
+
+    fn verify(&mut self, now: Now, flow: FlowId, account: &Account, password: &str) -> Result<(), Refusal> {
+        let source = self.unknown.get(&flow).and_then(|unknown| unknown.source);
+        if let Some(source) = source
+            && self.throttle.failures(now, source) >= self.config.max_source_failures
+        {
+            self.counters.throttled += 1;
+            return Err(Refusal::THROTTLED);
+        }
+        let user = self.config.users.get(account);
+        let right = user.map_or(&*NOBODY, |user| &user.password).is(password);
+        if right && user.is_some() {
+            return Ok(());
+        }
+        self.counters.wrong_passwords += 1;
+        if let Some(source) = source {
+            self.throttle.on_failure(now, source);
+        }
+        Err(Refusal::UNAUTHORIZED)
+    }
+
+    fn admit(&mut self, now: Now, flow: FlowId, account: &Account) -> Result<SessionId, Refusal> {
+        let opened = self.open_session(now, account, flow);
+        if opened.is_none() {
+            self.counters.sessions_refused += 1;
+        } else {
+            self.forget_unknown(flow);
+        }
+        let full = self.sessions.len() >= self.sessions.cap();
+        opened.ok_or(if full { Refusal::OVERLOADED } else { Refusal::TOO_MANY_SESSIONS })
+    }
+
+    fn welcome(&mut self, flow: FlowId, id: u64, session: SessionId) {
+        let Some(account) = self.sessions.get(session).map(|session| session.account.clone()) else { return };
+        let config = self.config.clone();
+        let carried = Carried {
+            session: Some(format!("{:016x}", session.to_bits())),
+            user: Some(account.name()),
+            ice_servers: Some(&config.ice_servers),
+            sdp: None,
+        };
+        self.reply(self.outbox.len(), flow, &Reply::Ok { id, carried });
+    }
+
+    /// Puts an answer at a place in the outbox.
+    pub(super) fn reply(&mut self, place: usize, flow: FlowId, reply: &Reply<'_>) {
+        self.outbox.insert(place.min(self.outbox.len()), Output::Send { flow, text: message::text(reply) });
+    }
+
+    /// Answers with an error.
+    pub(super) fn refuse(&mut self, flow: FlowId, id: Option<u64>, refusal: Refusal) {
+        self.refuse_at(self.outbox.len(), flow, id, refusal);
+    }
+
+    fn refuse_at(&mut self, place: usize, flow: FlowId, id: Option<u64>, refusal: Refusal) {
+        self.counters.refusals += 1;
+        let Refusal { error, code, message } = refusal;
+        self.reply(place, flow, &Reply::Error { id, error, code, message });
+    }
+}
+
+/// How a request is answered.
+enum Done {
+    /// With a plain `ok`.
+    Now,
+    /// By the call machine, later.
+    Later,
+}

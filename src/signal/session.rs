@@ -1,0 +1,145 @@
+//! Sessions: signed-in browsers. A session outlives its connection by a grace.
+
+use super::Output;
+use super::hub::{Hub, Timer};
+use super::message::{self, Event, Numbered};
+use super::registration::Standing;
+use crate::base::{FlowId, LegId, Now, SessionId, TimerId};
+use crate::leg::{self, Account};
+use std::sync::Arc;
+
+/// A browser's signalling session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) account: Account,
+    /// The connection; `None` while it is lost.
+    pub(super) flow: Option<FlowId>,
+    /// Counts up with each event.
+    pub(super) seq: u64,
+    /// Counts up with each session: the newest has the highest.
+    pub(super) serial: u64,
+    pub(super) standing: Standing,
+    /// Calls by the browser's ids, oldest first.
+    pub(super) calls: Vec<(Arc<str>, LegId)>,
+    /// Runs while the connection is lost.
+    pub(super) grace: Option<TimerId>,
+}
+
+impl Session {
+    /// The leg of a call.
+    pub(super) fn leg(&self, call: &str) -> Option<LegId> {
+        self.calls.iter().find(|(key, _)| **key == *call).map(|(_, leg)| *leg)
+    }
+}
+
+impl Hub {
+    /// Begins a session; `None` where the tables are full.
+    pub(super) fn open_session(&mut self, now: Now, account: &Account, flow: FlowId) -> Option<SessionId> {
+        self.make_room(now, account);
+        let siblings = self.accounts.get(account).map_or(0, Vec::len);
+        if siblings >= self.config.max_sessions_per_user {
+            return None;
+        }
+        self.serial += 1;
+        let session = Session {
+            account: account.clone(),
+            flow: Some(flow),
+            seq: 0,
+            serial: self.serial,
+            standing: Standing::Off,
+            calls: Vec::new(),
+            grace: None,
+        };
+        let id = self.sessions.insert(session).ok()?;
+        self.accounts.entry(account.clone()).or_default().push(id);
+        self.flows.insert(flow, id);
+        self.counters.sessions_opened += 1;
+        Some(id)
+    }
+
+    /// Where a user has as many sessions as allowed, the oldest one that is lost and has no call makes room: a page
+    /// that is reloaded again and again must not lock its user out.
+    fn make_room(&mut self, now: Now, account: &Account) {
+        let Some(siblings) = self.accounts.get(account) else { return };
+        if siblings.len() < self.config.max_sessions_per_user {
+            return;
+        }
+        let idle = siblings.iter().copied().find(|&id| {
+            self.sessions.get(id).is_some_and(|session| session.flow.is_none() && session.calls.is_empty())
+        });
+        if let Some(id) = idle {
+            self.end_session(now, id, "replaced");
+        }
+    }
+
+    /// Its connection is gone: the grace begins.
+    pub(super) fn on_session_lost(&mut self, now: Now, id: SessionId) {
+        let grace = self.timers.insert(now.instant + self.config.grace, Timer::Grace(id));
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.flow = None;
+            session.grace = Some(grace);
+        }
+    }
+
+    /// The grace is over.
+    pub(super) fn on_grace_over(&mut self, now: Now, id: SessionId) {
+        self.counters.sessions_lost += 1;
+        self.end_session(now, id, "lost");
+    }
+
+    /// Ends a session with its calls, and its user's registration if nobody else wants it.
+    pub(super) fn end_session(&mut self, now: Now, id: SessionId, why: &'static str) {
+        let Some(session) = self.sessions.get(id) else { return };
+        let legs: Vec<LegId> = session.calls.iter().map(|(_, leg)| *leg).collect();
+        for leg in legs {
+            self.counters.calls_lost += 1;
+            self.on_browser_gone(leg);
+        }
+        self.tell(id, &Event::Closed { reason: why });
+        self.leave_registration(id);
+        let Some(session) = self.sessions.remove(id) else { return };
+        if let Some(grace) = session.grace {
+            self.timers.cancel(grace);
+        }
+        if let Some(flow) = session.flow {
+            self.flows.remove(&flow);
+            self.close_flow(now, flow);
+        }
+        if let Some(siblings) = self.accounts.get_mut(&session.account) {
+            siblings.retain(|&sibling| sibling != id);
+            if siblings.is_empty() {
+                self.accounts.remove(&session.account);
+            }
+        }
+    }
+
+    /// The session at which a call to a user should ring: one with a connection and room for a call, rather one that
+    /// asked for registration, and of those the newest.
+    pub(super) fn choose_session(&self, account: &Account) -> Option<SessionId> {
+        let siblings = self.accounts.get(account)?;
+        let able = siblings.iter().filter_map(|&id| {
+            let session = self.sessions.get(id)?;
+            let able = session.flow.is_some() && session.calls.len() < self.config.max_calls_per_session;
+            able.then_some((session.standing != Standing::Off, session.serial, id))
+        });
+        able.max_by_key(|&(registered, serial, _)| (registered, serial)).map(|(_, _, id)| id)
+    }
+
+    /// Sends an event, numbered. Without a connection the number is used up all the same: later the event will be
+    /// kept under it for replay.
+    pub(super) fn tell(&mut self, id: SessionId, event: &Event<'_>) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.seq += 1;
+        let Some(flow) = session.flow else {
+            self.counters.events_unheard += 1;
+            return;
+        };
+        let text = message::text(&Numbered { seq: session.seq, event });
+        self.outbox.push_back(Output::Send { flow, text });
+    }
+
+    /// Passes a word to the call machine.
+    pub(super) fn say(&mut self, event: leg::Event) {
+        self.outbox.push_back(Output::Event(event));
+    }
+}
