@@ -1,0 +1,188 @@
+//! The mouth and ear of a SIP peer: an RTP socket that plays one PCMU tone and listens for another.
+//!
+//! SIPp does the signalling and names this socket in its SDP, so that what arrives there can be heard by the test.
+
+use super::scene::{free_port, until};
+use super::tone::{self, Heard, RATE};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const FRAME: usize = 160;
+const PTIME: Duration = Duration::from_millis(20);
+/// Half a second: enough for 2 % at 200 Hz.
+const WINDOW: usize = RATE as usize / 2;
+
+/// An RTP endpoint. Dropping it stops it.
+pub struct Phone {
+    /// Its port on 127.0.0.1.
+    pub port: u16,
+    state: Arc<State>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct State {
+    stop: AtomicBool,
+    /// Where to play to.
+    far: Mutex<Option<SocketAddr>>,
+    heard: Mutex<Ear>,
+}
+
+#[derive(Default)]
+struct Ear {
+    samples: Vec<f32>,
+    packets: u64,
+    last_at: Option<Instant>,
+    ssrc: Option<u32>,
+    ssrcs: usize,
+    lost: u64,
+    sequence: Option<u16>,
+    from: Option<SocketAddr>,
+}
+
+impl Phone {
+    /// Opens it; it plays `hz` as soon as it knows where to.
+    pub fn new(hz: f32) -> Phone {
+        let port = free_port();
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let state = Arc::new(State::default());
+        let (ear, mouth) = (state.clone(), state.clone());
+        let out = socket.try_clone().unwrap();
+        let threads = vec![
+            std::thread::spawn(move || listen(&socket, &ear)),
+            std::thread::spawn(move || play(&out, &mouth, hz)),
+        ];
+        Phone { port, state, threads }
+    }
+
+    /// Plays to the address that the far side's SDP named.
+    pub fn call(&self, far: SocketAddr) {
+        *self.state.far.lock().unwrap() = Some(far);
+    }
+
+    /// What it hears: waits until it is `hz`, and panics with what it was instead.
+    #[track_caller]
+    pub fn assert_hears(&self, who: &str, hz: f32) {
+        let mut last = None;
+        let patience = Instant::now();
+        while patience.elapsed() < super::scene::PATIENCE {
+            last = self.hear();
+            if last.is_some_and(|heard| heard.is_tone(hz)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        match last {
+            Some(heard) => heard.assert_tone(who, hz),
+            None => panic!("{who} hears nothing: {} packets", self.packets()),
+        }
+    }
+
+    /// The last half second, once there is as much.
+    pub fn hear(&self) -> Option<Heard> {
+        let ear = self.state.heard.lock().unwrap();
+        (ear.samples.len() >= WINDOW).then(|| tone::hear(&ear.samples[ear.samples.len() - WINDOW..], RATE))
+    }
+
+    /// RTP packets so far.
+    pub fn packets(&self) -> u64 {
+        self.state.heard.lock().unwrap().packets
+    }
+
+    /// Gaps in the sequence numbers, and sources, so far.
+    pub fn losses_and_sources(&self) -> (u64, usize) {
+        let ear = self.state.heard.lock().unwrap();
+        (ear.lost, ear.ssrcs)
+    }
+
+    /// Where its RTP comes from.
+    pub fn heard_from(&self) -> Option<SocketAddr> {
+        self.state.heard.lock().unwrap().from
+    }
+
+    /// Waits until nothing has come for a while.
+    pub fn await_silence(&self) {
+        until("silence at the phone", || {
+            let last = self.state.heard.lock().unwrap().last_at;
+            last.is_none_or(|at| at.elapsed() > Duration::from_millis(300)).then_some(())
+        });
+    }
+}
+
+impl Drop for Phone {
+    fn drop(&mut self) {
+        self.state.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn listen(socket: &UdpSocket, state: &State) {
+    let mut packet = [0; 2_048];
+    while !state.stop.load(Ordering::Relaxed) {
+        let Ok((size, from)) = socket.recv_from(&mut packet) else { continue };
+        let packet = &packet[..size];
+        // PCMU without CSRCs: all that this phone was offered to hear.
+        if size > 12 && packet[0] >> 6 == 2 && packet[1] & 0x7f == 0 {
+            let mut ear = state.heard.lock().unwrap();
+            ear.note(packet, from);
+            ear.samples.extend(packet[12..].iter().map(|octet| tone::from_ulaw(*octet)));
+        }
+    }
+}
+
+impl Ear {
+    fn note(&mut self, packet: &[u8], from: SocketAddr) {
+        let sequence = u16::from_be_bytes([packet[2], packet[3]]);
+        let ssrc = u32::from_be_bytes([packet[8], packet[9], packet[10], packet[11]]);
+        if self.ssrc.replace(ssrc) != Some(ssrc) {
+            self.ssrcs += 1;
+            self.sequence = None;
+        }
+        if let Some(last) = self.sequence.replace(sequence) {
+            self.lost += u64::from(sequence.wrapping_sub(last).saturating_sub(1).min(1_000));
+        }
+        self.packets += 1;
+        self.from = Some(from);
+        self.last_at = Some(Instant::now());
+    }
+}
+
+/// Sends a packet every 20 ms on an absolute schedule, so that a late one doesn't delay those after it.
+fn play(socket: &UdpSocket, state: &State, hz: f32) {
+    // A whole second of a whole frequency repeats without a click.
+    let sound: Vec<u8> = tone::sine(hz, 1.0, RATE).into_iter().map(tone::to_ulaw).collect();
+    let start = Instant::now();
+    let ssrc = (hz as u32).wrapping_mul(0x9e37_79b9);
+    for n in 0_u32.. {
+        std::thread::sleep((PTIME * n).saturating_sub(start.elapsed()));
+        if state.stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(far) = *state.far.lock().unwrap() else { continue };
+        let mut packet = vec![0x80, 0];
+        packet.extend_from_slice(&(n as u16).to_be_bytes());
+        packet.extend_from_slice(&n.wrapping_mul(FRAME as u32).to_be_bytes());
+        packet.extend_from_slice(&ssrc.to_be_bytes());
+        let at = n as usize % (RATE as usize / FRAME) * FRAME;
+        packet.extend_from_slice(&sound[at..at + FRAME]);
+        let _ = socket.send_to(&packet, far);
+    }
+}
+
+#[test]
+fn two_phones_hear_each_other() {
+    let (one, other) = (Phone::new(600.0), Phone::new(900.0));
+    one.call(SocketAddr::from((Ipv4Addr::LOCALHOST, other.port)));
+    other.call(SocketAddr::from((Ipv4Addr::LOCALHOST, one.port)));
+    one.assert_hears("one", 900.0);
+    other.assert_hears("other", 600.0);
+    assert_eq!(one.losses_and_sources(), (0, 1));
+    drop(other);
+    one.await_silence();
+}
