@@ -1,1 +1,53 @@
-//! To come.
+//! baresip: a real softphone that answers by itself, plays a tone and records what it hears.
+
+use super::process::Process;
+use super::scene::{Scene, free_port};
+use super::tone::{self, Heard};
+use super::wav;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// A running baresip.
+pub struct Baresip {
+    _process: Process,
+    folder: PathBuf,
+}
+
+impl Baresip {
+    /// Registers `user` of `test.local` at a registrar's port; plays `hz` in calls.
+    pub fn start(scene: &Scene, user: &str, registrar: u16, hz: u32) -> Baresip {
+        let sip = free_port();
+        let (first, last) = (free_port(), free_port() + 1);
+        let account = format!(
+            "<sip:{user}@test.local;transport=udp>;auth_user={user};auth_pass={user}pw;\
+             outbound=\"sip:127.0.0.1:{registrar}\";answermode=auto;regint=300;\
+             audio_codecs=PCMU/8000/1,PCMA/8000/1,G722/16000/1,opus/48000/2;dtmfmode=rtpevent\n"
+        );
+        scene.write("baresip/accounts", account);
+        scene.write("baresip/contacts", "");
+        let config = include_str!("baresip.cfg")
+            .replace("@SIP@", &sip.to_string())
+            .replace("@RTP@", &format!("{first}-{last}"))
+            .replace("@HZ@", &hz.to_string())
+            .replace("@FOLDER@", &scene.path("baresip").display().to_string());
+        let config = scene.write("baresip/config", config);
+        let folder = config.parent().unwrap().to_owned();
+        let process = Process::start(scene, "baresip", Command::new("baresip").arg("-v").arg("-f").arg(&folder));
+        Baresip { _process: process, folder }
+    }
+
+    /// Waits until its recording ends with this tone; panics with what it hears instead.
+    #[track_caller]
+    pub fn assert_hears(&self, hz: f32) {
+        tone::await_tone("baresip", hz, || self.hear());
+    }
+
+    /// The end of what it has decoded and recorded.
+    fn hear(&self) -> Option<Heard> {
+        let recording = fs::read_dir(&self.folder).ok()?.flatten().map(|entry| entry.path()).find(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("-dec.wav"))
+        })?;
+        wav::hear_tail(&recording)
+    }
+}

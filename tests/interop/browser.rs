@@ -1,1 +1,225 @@
-//! To come.
+//! Chromium, by a node driver (`browser.mjs`) that speaks JSON lines and calls through the SDK.
+
+use super::process::{Process, signal_group};
+use super::scene::Scene;
+use super::tone::{self, Heard};
+use super::wav;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Command;
+
+/// One browser with one page, whose microphone hears one tone for ever.
+pub struct Browser {
+    name: String,
+    driver: Process,
+    /// Chromium's own process group: a driver that is killed leaves it behind.
+    group: u32,
+    last_id: u64,
+}
+
+/// An error of the SDK as it reached the page.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Its stable name.
+    pub name: String,
+    /// The SIP code.
+    pub code: u64,
+    message: String,
+}
+
+impl Browser {
+    /// Starts it; `hz` is what its microphone hears.
+    pub fn start(scene: &Scene, name: &str, hz: f32) -> Browser {
+        // Whole periods, so that the repeated file has no click; a sine at half of full scale.
+        let tone = scene.write(&format!("{name}.wav"), wav::write(&tone::sine(hz, 10.0, 48_000), 48_000));
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
+        assert!(folder.join("node_modules").is_dir(), "no node_modules in tests/interop; tests/run installs them");
+        let mut command = Command::new("node");
+        command.arg(folder.join("browser.mjs")).arg(tone).arg(scene.path(name));
+        let mut driver = Process::start(scene, name, &mut command);
+        let ready: Value = serde_json::from_str(&driver.line(|line| line.starts_with('{'))).unwrap();
+        let group = ready["ready"].as_u64().expect("the browser's id") as u32;
+        Browser { name: name.into(), driver, group, last_id: 0 }
+    }
+
+    /// One command to the driver.
+    fn ask(&mut self, mut request: Value) -> Result<Value, Failure> {
+        self.last_id += 1;
+        request["id"] = self.last_id.into();
+        self.driver.tell(&request.to_string());
+        let line = self.driver.line(|line| line.starts_with('{'));
+        let mut reply: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(reply["id"], self.last_id, "{line}");
+        match reply.get("error") {
+            None => Ok(reply["ok"].take()),
+            Some(error) => Err(Failure {
+                name: error["name"].as_str().unwrap_or("").into(),
+                code: error["code"].as_u64().unwrap_or(0),
+                message: error["message"].as_str().unwrap_or("").into(),
+            }),
+        }
+    }
+
+    #[track_caller]
+    fn must(&mut self, request: Value) -> Value {
+        let what = request.to_string();
+        let reply = self.ask(request);
+        reply.unwrap_or_else(|failure| panic!("{}: {what}: {failure:?}", self.name))
+    }
+
+    /// Opens a page of the gateway.
+    #[track_caller]
+    pub fn open(&mut self, url: &str) {
+        self.must(json!({"do": "open", "url": url}));
+    }
+
+    /// Signs in through the SDK, without waiting for the SIP server.
+    pub fn try_sign_in(&mut self, user: &str, password: &str) -> Result<(), Failure> {
+        self.ask(json!({"do": "sign_in", "user": user, "password": password})).map(drop)
+    }
+
+    /// Signs in; the password is the name.
+    #[track_caller]
+    pub fn sign_in(&mut self, user: &str) {
+        self.must(json!({"do": "sign_in", "user": user, "password": user}));
+    }
+
+    /// Signs in and waits until the SIP server has accepted the registration.
+    #[track_caller]
+    pub fn register(&mut self, user: &str) {
+        self.must(json!({"do": "sign_in", "user": user, "password": user, "register": true}));
+    }
+
+    /// Signs out.
+    #[track_caller]
+    pub fn sign_out(&mut self) {
+        self.must(json!({"do": "sign_out"}));
+    }
+
+    /// Calls.
+    #[track_caller]
+    pub fn dial(&mut self, to: &str) {
+        self.must(json!({"do": "dial", "to": to}));
+    }
+
+    /// Waits for a call; returns the caller's user part.
+    #[track_caller]
+    pub fn incoming(&mut self) -> String {
+        let call = self.must(json!({"do": "incoming"}));
+        call["from"]["user"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Takes the call that came.
+    #[track_caller]
+    pub fn answer(&mut self) {
+        self.must(json!({"do": "answer"}));
+    }
+
+    /// Refuses it: `busy` or `declined`.
+    #[track_caller]
+    pub fn reject(&mut self, reason: &str) {
+        self.must(json!({"do": "reject", "reason": reason}));
+    }
+
+    /// Hangs up, or cancels.
+    #[track_caller]
+    pub fn hangup(&mut self) {
+        self.must(json!({"do": "hangup"}));
+    }
+
+    /// Stops or resumes the microphone.
+    #[track_caller]
+    pub fn mute(&mut self, on: bool) {
+        self.must(json!({"do": "mute", "on": on}));
+    }
+
+    /// An ICE restart.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.must(json!({"do": "restart"}));
+    }
+
+    /// Waits for the answer.
+    #[track_caller]
+    pub fn await_answer(&mut self) {
+        self.must(json!({"do": "answered"}));
+    }
+
+    /// Waits until this event of the call has come: `ringing`, `early`, `media`, …
+    #[track_caller]
+    pub fn reaches(&mut self, event: &str) {
+        self.must(json!({"do": "reaches", "name": event}));
+    }
+
+    /// Waits for the end of the call: its reason and SIP code.
+    #[track_caller]
+    pub fn await_end(&mut self) -> (String, u64) {
+        let end = self.must(json!({"do": "ended"}));
+        (end["reason"].as_str().unwrap_or_default().to_owned(), end["code"].as_u64().unwrap_or(0))
+    }
+
+    /// Waits until it hears this tone in the call; panics with what it hears instead.
+    #[track_caller]
+    pub fn assert_hears(&mut self, hz: f32) {
+        let heard = self.must(json!({"do": "hear", "hz": hz}));
+        self.judge(&heard, hz);
+    }
+
+    /// Its own microphone, by two peer connections in the page.
+    #[track_caller]
+    pub fn assert_hears_itself(&mut self, hz: f32) {
+        let heard = self.must(json!({"do": "loopback", "hz": hz}));
+        self.judge(&heard, hz);
+    }
+
+    #[track_caller]
+    fn judge(&self, heard: &Value, hz: f32) {
+        let field = |name: &str| heard[name].as_f64().unwrap_or(f64::NAN) as f32;
+        assert!(heard.is_object(), "{} hears nothing, not even silence", self.name);
+        Heard { hz: field("hz"), db: field("db"), purity: field("purity") }.assert_tone(&self.name, hz);
+    }
+
+    /// The SDK's statistics of the call.
+    #[track_caller]
+    pub fn stats(&mut self) -> Value {
+        self.must(json!({"do": "stats"}))
+    }
+
+    /// Clicks on something in the page.
+    #[track_caller]
+    pub fn click(&mut self, selector: &str) {
+        self.must(json!({"do": "click", "selector": selector}));
+    }
+
+    /// Writes into a field of the page.
+    #[track_caller]
+    pub fn fill(&mut self, selector: &str, text: &str) {
+        self.must(json!({"do": "fill", "selector": selector, "text": text}));
+    }
+
+    /// Waits until the page shows this text there.
+    #[track_caller]
+    pub fn shows(&mut self, selector: &str, text: &str) {
+        self.must(json!({"do": "shows", "selector": selector, "text": text}));
+    }
+
+    /// An attribute of something in the page.
+    #[track_caller]
+    pub fn attribute(&mut self, selector: &str, name: &str) -> String {
+        self.must(json!({"do": "attribute", "selector": selector, "name": name})).as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Ends Chromium without a word to anybody, as a crash does.
+    pub fn kill(&mut self) {
+        self.must(json!({"do": "kill"}));
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        self.driver.close_stdin();
+        if !self.driver.ends_soon() {
+            signal_group(self.group, "KILL");
+        }
+    }
+}

@@ -1,1 +1,124 @@
-//! To come.
+//! The gateway's own binary, as an operator starts it.
+
+use super::process::Process;
+use super::scene::{Scene, free_port};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Command, ExitStatus};
+
+/// A running gateway.
+pub struct Gateway {
+    process: Process,
+    /// Where browsers go.
+    pub http: SocketAddr,
+    /// Where SIP goes.
+    pub sip: SocketAddr,
+}
+
+/// A configuration file in the making, and how it is to be run.
+pub struct Plan<'a> {
+    scene: &'a Scene,
+    text: String,
+    cores: &'a str,
+}
+
+impl<'a> Plan<'a> {
+    /// Two shards on free ports; a browser that is gone has two seconds of grace.
+    pub fn new(scene: &'a Scene) -> Plan<'a> {
+        let (http, sip) = (free_port(), free_port());
+        let text = format!(
+            "[http]\nlisten = \"127.0.0.1:{http}\"\n[sip]\nlisten = \"127.0.0.1:{sip}\"\n\
+             [media]\nweb_port = {web}\nrtp_ports = \"10000-19999\"\n\
+             [calls]\nbrowser_grace_s = {GRACE_S}\nfirst_reply_s = {FIRST_REPLY_S}\ndrain_s = 2\n",
+            web = free_port(),
+        );
+        Plan { scene, text, cores: "0-1" }
+    }
+
+    /// A SIP server at `port`, called `name`, for `domain`.
+    pub fn trunk(mut self, name: &str, port: u16, domain: &str) -> Self {
+        let domain = if domain.is_empty() { String::new() } else { format!("domain = \"{domain}\"\n") };
+        self.text += &format!("[[trunk]]\nname = \"{name}\"\naddress = \"127.0.0.1:{port}\"\n{domain}");
+        self
+    }
+
+    /// A browser user, whose password is the name, without a SIP server of its own.
+    pub fn user(mut self, name: &str) -> Self {
+        self.text += &format!("[[user]]\nname = \"{name}\"\npassword = \"{name}\"\n");
+        self
+    }
+
+    /// The same, registered at a trunk, where the password is the name with `pw` behind it.
+    pub fn registered(mut self, name: &str, trunk: &str) -> Self {
+        self = self.user(name);
+        self.text += &format!("trunk = \"{trunk}\"\nsip_password = \"{name}pw\"\n");
+        self
+    }
+
+    /// Where calls from `from` (`users` or a trunk) go.
+    pub fn route(mut self, from: &str, number: &str, trunk: &str) -> Self {
+        self.text += &format!("[[route]]\nfrom = \"{from}\"\nnumber = \"{number}\"\ntrunk = \"{trunk}\"\n");
+        self
+    }
+
+    /// Runs `bridgehead --config FILE --cores LIST` until it is ready.
+    pub fn start(self) -> Gateway {
+        let config = self.scene.write("bridgehead.toml", &self.text);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bridgehead"));
+        command.arg("--config").arg(config).args(["--cores", self.cores, "--log-personal"]);
+        Gateway::run(self.scene, &mut command)
+    }
+}
+
+/// Seconds that a vanished browser's calls go on here.
+pub const GRACE_S: u64 = 2;
+/// Seconds that a SIP server has here for its first reply.
+pub const FIRST_REPLY_S: u64 = 2;
+
+impl Gateway {
+    /// `bridgehead demo`: with the embedded SIP server, on free ports.
+    pub fn demo(scene: &Scene) -> Gateway {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bridgehead"));
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
+        command.args(["demo", "--http", &local(free_port()), "--sip", &local(free_port()), "--log-personal"]);
+        command.args(["--media-port", &free_port().to_string(), "--rtp-ports", "10000-19999"]);
+        Gateway::run(scene, &mut command)
+    }
+
+    /// Starts it and reads `listening WHAT ADDRESS` until `ready`.
+    fn run(scene: &Scene, command: &mut Command) -> Gateway {
+        let mut process = Process::start(scene, "gateway", command);
+        let (mut http, mut sip) = (None, None);
+        loop {
+            let line = process.line(|line| line.starts_with("listening ") || line == "ready");
+            let words: Vec<&str> = line.split(' ').collect();
+            match words[..] {
+                ["ready"] => break,
+                [_, "http", address, ..] => http = http.or(address.parse().ok()),
+                [_, "sip", address, ..] => sip = sip.or(address.parse().ok()),
+                _ => {}
+            }
+        }
+        Gateway { process, http: http.expect("listening http"), sip: sip.expect("listening sip") }
+    }
+
+    /// The page's address.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.http)
+    }
+
+    /// Asks it to end as an operator does.
+    pub fn terminate(&self) {
+        self.process.signal("TERM");
+    }
+
+    /// Waits for its end.
+    pub fn end(&mut self) -> ExitStatus {
+        self.process.end()
+    }
+
+    /// Panics if it is gone.
+    #[track_caller]
+    pub fn assert_alive(&mut self) {
+        assert_eq!(self.process.poll_end(), None, "the gateway ended");
+    }
+}

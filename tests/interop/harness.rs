@@ -1,9 +1,13 @@
 //! The peers without the gateway: what fails here is a fault of the harness.
 
+use super::baresip::Baresip;
+use super::browser::Browser;
+use super::kamailio::Kamailio;
 use super::phone::Phone;
 use super::scene::{Scene, free_port};
 use super::sipp::Plan;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
@@ -56,4 +60,53 @@ fn a_refusal_is_sent_as_told() {
     let caller = Plan::new(&scene, "caller", "uac").rtp(free_port()).call(local(callee.port), "alice", "bob");
     assert!(caller.received("SIP/2.0 486").contains("Busy Here"));
     callee.assert_success();
+}
+
+#[test]
+fn chromium_hears_its_own_microphone() {
+    let scene = Scene::new("harness_browser");
+    let page = Page::serve();
+    let mut browser = Browser::start(&scene, "browser", 1_000.0);
+    browser.open(&page.url);
+    browser.assert_hears_itself(1_000.0);
+}
+
+/// An empty page of a secure origin: localhost over HTTP.
+struct Page {
+    url: String,
+}
+
+impl Page {
+    fn serve() -> Page {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        // Serves until the test's process ends.
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.read(&mut [0; 4_096]);
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\nConnection: close\r\n\r\n<!doctype html>");
+            }
+        });
+        Page { url }
+    }
+}
+
+/// SIPp calls baresip through Kamailio: registrar, proxy, phone and both ears, without the gateway.
+#[test]
+fn baresip_and_a_phone_hear_each_other_by_kamailio() {
+    let scene = Scene::new("harness_baresip");
+    let peer = free_port();
+    let kamailio = Kamailio::start(&scene, peer);
+    let baresip = Baresip::start(&scene, "carol", kamailio.port, 440);
+    kamailio.registered("carol");
+    let phone = Phone::new(1_200.0);
+    let mut caller = Plan::new(&scene, "caller", "uac").port(peer).rtp(phone.port).pause_ms(2_500).call(
+        local(kamailio.port),
+        "alice",
+        "carol",
+    );
+    phone.call(caller.far_media("SIP/2.0 200"));
+    phone.assert_hears("the caller", 440.0);
+    baresip.assert_hears(1_200.0);
+    caller.assert_success();
 }

@@ -1,1 +1,46 @@
-//! To come.
+//! Kamailio: a registrar and proxy with digest, as most gateways meet.
+
+use super::process::Process;
+use super::scene::{Scene, free_port, is_bound, until};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// A running Kamailio for the domain `test.local`.
+pub struct Kamailio {
+    _process: Process,
+    log: PathBuf,
+    /// Its UDP port.
+    pub port: u16,
+}
+
+impl Kamailio {
+    /// Starts it; numbers that begin with 9 go to 127.0.0.1 at `peer`, whose calls need no credentials.
+    pub fn start(scene: &Scene, peer: u16) -> Kamailio {
+        let port = free_port();
+        let config = include_str!("kamailio.cfg")
+            .replace("@PORT@", &port.to_string())
+            .replace("@PEER_PORT@", &peer.to_string())
+            .replace("@PEER@", &format!("127.0.0.1:{peer}"));
+        let config = scene.write("kamailio/kamailio.cfg", config);
+        let folder = config.parent().unwrap();
+        let mut command = Command::new("kamailio");
+        command.arg("-f").arg(&config).args(["-DD", "-E", "-m", "64", "-M", "8"]);
+        command.arg("-Y").arg(folder).arg("-P").arg(folder.join("pid"));
+        let process = Process::start(scene, "kamailio", &mut command);
+        until("Kamailio listens", || is_bound(port).then_some(()));
+        Kamailio { _process: process, log: scene.path("kamailio.err"), port }
+    }
+
+    /// Waits until this user has registered.
+    pub fn registered(&self, user: &str) {
+        self.logs(&format!("registered {user} "));
+    }
+
+    /// Waits until the log has this text.
+    pub fn logs(&self, text: &str) {
+        until(&format!("Kamailio logs {text:?}"), || {
+            fs::read_to_string(&self.log).unwrap_or_default().contains(text).then_some(())
+        });
+    }
+}

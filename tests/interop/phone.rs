@@ -67,19 +67,7 @@ impl Phone {
     /// What it hears: waits until it is `hz`, and panics with what it was instead.
     #[track_caller]
     pub fn assert_hears(&self, who: &str, hz: f32) {
-        let mut last = None;
-        let patience = Instant::now();
-        while patience.elapsed() < super::scene::PATIENCE {
-            last = self.hear();
-            if last.is_some_and(|heard| heard.is_tone(hz)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        match last {
-            Some(heard) => heard.assert_tone(who, hz),
-            None => panic!("{who} hears nothing: {} packets", self.packets()),
-        }
+        tone::await_tone(who, hz, || self.hear());
     }
 
     /// The last half second, once there is as much.

@@ -92,6 +92,11 @@ impl Process {
         self.stdin = None;
     }
 
+    /// Whether it ends by itself within a few seconds.
+    pub fn ends_soon(&mut self) -> bool {
+        self.ends_within(Duration::from_secs(5))
+    }
+
     fn ends_within(&mut self, patience: Duration) -> bool {
         let start = Instant::now();
         while self.poll_end().is_none() {

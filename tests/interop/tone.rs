@@ -1,7 +1,9 @@
 //! Tones: made as samples, and judged by ear.
 
+use super::scene::PATIENCE;
 use std::f32::consts::TAU;
 use std::fmt;
+use std::time::{Duration, Instant};
 
 /// Telephone sound.
 pub const RATE: u32 = 8_000;
@@ -33,6 +35,22 @@ impl Heard {
     #[track_caller]
     pub fn assert_tone(&self, who: &str, hz: f32) {
         assert!(self.is_tone(hz), "{who} hears {self}, not {hz} Hz");
+    }
+}
+
+/// Waits until `hear` gives this tone; panics with what it gives instead when patience ends.
+#[track_caller]
+pub fn await_tone(who: &str, hz: f32, mut hear: impl FnMut() -> Option<Heard>) {
+    let start = Instant::now();
+    loop {
+        let heard = hear();
+        if heard.is_some_and(|heard| heard.is_tone(hz)) {
+            return;
+        }
+        if start.elapsed() > PATIENCE {
+            heard.unwrap_or_else(|| panic!("{who} hears nothing, not even silence")).assert_tone(who, hz);
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -1,0 +1,215 @@
+// One Chromium, driven by JSON lines: {"id":1,"do":"dial",…} on stdin, {"id":1,"ok":…} or {"id":1,"error":{name,…}} on
+// stdout. The page is the gateway's own, the calls are made by its own SDK. Ends, with its browser, when stdin does.
+import { mkdirSync, mkdtempSync, rmSync, createWriteStream } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { chromium } from 'playwright-core';
+
+const [microphone, folder] = process.argv.slice(2);
+const PATIENCE = 20_000;
+mkdirSync(folder, { recursive: true });
+const log = createWriteStream(join(folder, 'browser.log'));
+const profile = mkdtempSync(join(tmpdir(), 'bridgehead-interop-'));
+
+const server = await chromium.launchServer({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  headless: true,
+  args: [
+    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync', '--disable-default-apps', '--autoplay-policy=no-user-gesture-required',
+    '--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream', `--use-file-for-fake-audio-capture=${microphone}`,
+    `--disk-cache-dir=${profile}`,
+  ],
+});
+const browser = await chromium.connect(server.wsEndpoint());
+const context = await browser.newContext({ permissions: ['microphone'] });
+const page = await context.newPage();
+page.setDefaultTimeout(PATIENCE);
+page.on('console', (message) => log.write(`[${message.type()}] ${message.text()}\n`));
+page.on('pageerror', (error) => log.write(`[uncaught] ${error.stack}\n`));
+page.on('websocket', (socket) => {
+  socket.on('framesent', ({ payload }) => log.write(`> ${payload}\n`));
+  socket.on('framereceived', ({ payload }) => log.write(`< ${payload}\n`));
+  socket.on('close', () => log.write('websocket closed\n'));
+});
+
+/** Runs in the page: a test's hands and ears there, as `window.rig`. */
+function rig() {
+  const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+  const failure = ({ name, code, message }) => ({ error: { name, code: code ?? 0, message } });
+  const settled = (promise) => promise.then((ok) => ({ ok: ok ?? null }), failure);
+  const late = (ms, what) => new Promise((_, reject) => setTimeout(() => reject({ name: 'too_late', message: what }), ms));
+  const within = (ms, what, promise) => Promise.race([promise, late(ms, what)]);
+
+  /** Until a peer connection is there: a stream's strongest frequency, its level, its purity. */
+  function listen(stream) {
+    const sound = document.createElement('audio');
+    sound.srcObject = stream;
+    sound.play();
+    const context = new AudioContext();
+    const analyser = new AnalyserNode(context, { fftSize: 16384, smoothingTimeConstant: 0, minDecibels: -140 });
+    context.createMediaStreamSource(stream).connect(analyser);
+    const bins = new Float32Array(analyser.frequencyBinCount);
+    const samples = new Float32Array(analyser.fftSize);
+    const width = context.sampleRate / analyser.fftSize;
+    return () => {
+      analyser.getFloatFrequencyData(bins);
+      analyser.getFloatTimeDomainData(samples);
+      const mean = samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length;
+      let peak = Math.ceil(150 / width);
+      let total = 0;
+      for (let bin = peak; bin * width < 12_000; bin++) {
+        total += 10 ** (bins[bin] / 10);
+        if (bins[bin] > bins[peak]) peak = bin;
+      }
+      // The top of a parabola through three bins: finer than a bin.
+      const [left, top, right] = [bins[peak - 1], bins[peak], bins[peak + 1]];
+      const shift = Number.isFinite(left + top + right) && left + right !== 2 * top ? (left - right) / (2 * (left - 2 * top + right)) : 0;
+      let near = 0;
+      for (let bin = peak - 4; bin <= peak + 4; bin++) near += 10 ** (bins[bin] / 10);
+      return { hz: (peak + shift) * width, db: 10 * Math.log10(mean + 1e-12), purity: total ? near / total : 0 };
+    };
+  }
+
+  const state = { client: null, call: null, ring: [], events: [], ear: null };
+  const note = (call, name) => call.on(name, (detail) => state.events.push({ call: call.id, name, detail: detail?.code ?? null }));
+  function hold(call) {
+    state.call = call;
+    state.ear = null;
+    for (const name of ['ringing', 'early', 'answered', 'ended', 'media', 'track']) note(call, name);
+  }
+
+  window.rig = {
+    state,
+    async sign_in({ user, password, register, url }) {
+      const { Bridgehead } = await import('/sdk/bridgehead.js');
+      return settled(
+        (async () => {
+          state.client = await Bridgehead.connect({ user, password, url });
+          state.client.on('incoming', (call) => state.ring.push(call));
+          state.client.on('closed', (detail) => state.events.push({ name: 'closed', detail: detail.reason }));
+          if (register) await within(15_000, 'registered', state.client.register());
+        })(),
+      );
+    },
+    dial({ to }) {
+      const start = performance.now();
+      hold(state.client.dial(to, { audio }));
+      state.call.answered.then(() => (state.answeredMs = performance.now() - start), () => {});
+      return { ok: state.call.id };
+    },
+    async incoming() {
+      const start = performance.now();
+      while (!state.ring.length) {
+        if (performance.now() - start > 15_000) return failure({ name: 'too_late', message: 'no call came' });
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      hold(state.ring.shift());
+      const { from, to } = state.call;
+      return { ok: { from, to } };
+    },
+    answer: () => settled(state.call.answer({ audio }).then(() => null)),
+    reject: ({ reason }) => settled(state.call.reject(reason)),
+    hangup: () => settled(state.call.hangup()),
+    mute: ({ on }) => ({ ok: state.call.mute(on) ?? null }),
+    restart: () => settled(state.call.restart()),
+    sign_out: () => ({ ok: state.client.close() ?? null }),
+    answered: () => settled(within(15_000, 'answered', state.call.answered).then(() => null)),
+    ended: ({ ms }) => settled(within(ms ?? 15_000, 'ended', state.call.ended).then(({ reason, code }) => ({ reason, code }))),
+    async reaches({ name }) {
+      const start = performance.now();
+      while (!state.events.some((event) => event.call === state.call.id && event.name === name)) {
+        if (performance.now() - start > 15_000) return failure({ name: 'too_late', message: `${name}; ${JSON.stringify(state.events)}` });
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      return { ok: null };
+    },
+    events: () => ({ ok: state.events }),
+    async stats() {
+      const { report, ...stats } = await state.call.stats();
+      return { ok: { ...stats, state: state.call.state, media: state.call.media } };
+    },
+    /** Waits for the tone `hz`, else tells what is heard when patience ends. */
+    async hear({ hz, ms = 15_000 }) {
+      const start = performance.now();
+      let heard = null;
+      while (performance.now() - start < ms) {
+        if (!state.ear && state.call.remoteStream.getTracks().length) state.ear = listen(state.call.remoteStream);
+        heard = state.ear?.() ?? null;
+        if (heard && heard.purity > 0.7 && heard.db > -40 && Math.abs(heard.hz - hz) < 0.02 * hz) break;
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      return { ok: heard };
+    },
+    listen,
+    audio,
+  };
+}
+
+/** Two peer connections of one page, one way each: shows that the driver itself hears. */
+async function loopback({ hz }) {
+  const { rig } = window;
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: rig.audio });
+  const [one, other] = [new RTCPeerConnection(), new RTCPeerConnection()];
+  one.onicecandidate = ({ candidate }) => other.addIceCandidate(candidate ?? undefined);
+  other.onicecandidate = ({ candidate }) => one.addIceCandidate(candidate ?? undefined);
+  const remoteStream = new MediaStream();
+  other.ontrack = ({ track }) => remoteStream.addTrack(track);
+  one.addTrack(stream.getAudioTracks()[0], stream);
+  await one.setLocalDescription();
+  await other.setRemoteDescription(one.localDescription);
+  await other.setLocalDescription();
+  await one.setRemoteDescription(other.localDescription);
+  rig.state.call = { remoteStream };
+  return rig.hear({ hz });
+}
+
+const commands = {
+  async open({ url }) {
+    await page.goto(url);
+    await page.evaluate(rig);
+    return { ok: { browser: server.process().pid } };
+  },
+  loopback: ({ hz }) => page.evaluate(loopback, { hz }),
+  // The softphone page itself, by hand.
+  async click({ selector }) {
+    await page.click(selector);
+    return { ok: null };
+  },
+  async fill({ selector, text }) {
+    await page.fill(selector, text);
+    return { ok: null };
+  },
+  async shows({ selector, text }) {
+    await page.locator(selector).filter({ hasText: text, visible: true }).waitFor();
+    return { ok: null };
+  },
+  async attribute({ selector, name }) {
+    return { ok: await page.getAttribute(selector, name) };
+  },
+  async screenshot({ name }) {
+    await page.screenshot({ path: join(folder, name) });
+    return { ok: null };
+  },
+  async kill() {
+    await server.kill();
+    return { ok: null };
+  },
+};
+
+async function obey({ do: verb, ...fields }) {
+  if (commands[verb]) return commands[verb](fields);
+  return page.evaluate(([verb, fields]) => window.rig[verb](fields), [verb, fields]);
+}
+
+process.stdout.write(`${JSON.stringify({ ready: server.process().pid })}\n`);
+for await (const line of createInterface({ input: process.stdin })) {
+  const { id, ...request } = JSON.parse(line);
+  const reply = await obey(request).catch((error) => ({ error: { name: 'driver', code: 0, message: String(error.stack ?? error) } }));
+  log.write(`${line} -> ${JSON.stringify(reply)}\n`);
+  process.stdout.write(`${JSON.stringify({ id, ...reply })}\n`);
+}
+await server.kill().catch(() => {});
+rmSync(profile, { recursive: true, force: true });
+process.exit(0);
