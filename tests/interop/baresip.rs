@@ -33,7 +33,8 @@ impl Baresip {
             .replace("@FOLDER@", &scene.path("baresip").display().to_string());
         let config = scene.write("baresip/config", config);
         let folder = config.parent().unwrap().to_owned();
-        let process = Process::start(scene, "baresip", Command::new("baresip").arg("-v").arg("-f").arg(&folder));
+        let process =
+            Process::start(scene, "baresip", Command::new("baresip").arg("-v").arg("-f").arg(&folder));
         Baresip { _process: process, folder }
     }
 
@@ -45,9 +46,10 @@ impl Baresip {
 
     /// The end of what it has decoded and recorded.
     fn hear(&self) -> Option<Heard> {
-        let recording = fs::read_dir(&self.folder).ok()?.flatten().map(|entry| entry.path()).find(|path| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("-dec.wav"))
-        })?;
+        let recording =
+            fs::read_dir(&self.folder).ok()?.flatten().map(|entry| entry.path()).find(|path| {
+                path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("-dec.wav"))
+            })?;
         wav::hear_tail(&recording)
     }
 }

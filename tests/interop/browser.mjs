@@ -26,8 +26,15 @@ const browser = await chromium.connect(server.wsEndpoint());
 const context = await browser.newContext({ permissions: ['microphone'] });
 const page = await context.newPage();
 page.setDefaultTimeout(PATIENCE);
-page.on('console', (message) => log.write(`[${message.type()}] ${message.text()}\n`));
-page.on('pageerror', (error) => log.write(`[uncaught] ${error.stack}\n`));
+const complaints = [];
+page.on('console', (message) => {
+  if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text());
+  log.write(`[${message.type()}] ${message.text()}\n`);
+});
+page.on('pageerror', (error) => {
+  complaints.push(error.message);
+  log.write(`[uncaught] ${error.stack}\n`);
+});
 page.on('websocket', (socket) => {
   socket.on('framesent', ({ payload }) => log.write(`> ${payload}\n`));
   socket.on('framereceived', ({ payload }) => log.write(`< ${payload}\n`));
@@ -185,9 +192,19 @@ const commands = {
     await page.locator(selector).filter({ hasText: text, visible: true }).waitFor();
     return { ok: null };
   },
-  async attribute({ selector, name }) {
-    return { ok: await page.getAttribute(selector, name) };
+  async meters() {
+    await page.waitForFunction(() => ['meter-out', 'meter-in'].every((id) => Number(document.getElementById(id).getAttribute('aria-valuenow')) > 5));
+    return { ok: null };
   },
+  plays: ({ selector, hz }) =>
+    page.evaluate(
+      ([selector, hz]) => {
+        window.rig.state.call = { remoteStream: document.querySelector(selector).srcObject };
+        return window.rig.hear({ hz });
+      },
+      [selector, hz],
+    ),
+  complaints: async () => ({ ok: complaints.join('\n') }),
   async screenshot({ name }) {
     await page.screenshot({ path: join(folder, name) });
     return { ok: null };

@@ -33,7 +33,10 @@ impl Browser {
         // Whole periods, so that the repeated file has no click; a sine at half of full scale.
         let tone = scene.write(&format!("{name}.wav"), wav::write(&tone::sine(hz, 10.0, 48_000), 48_000));
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
-        assert!(folder.join("node_modules").is_dir(), "no node_modules in tests/interop; tests/run installs them");
+        assert!(
+            folder.join("node_modules").is_dir(),
+            "no node_modules in tests/interop; tests/run installs them"
+        );
         let mut command = Command::new("node");
         command.arg(folder.join("browser.mjs")).arg(tone).arg(scene.path(name));
         let mut driver = Process::start(scene, name, &mut command);
@@ -88,6 +91,11 @@ impl Browser {
     #[track_caller]
     pub fn register(&mut self, user: &str) {
         self.must(json!({"do": "sign_in", "user": user, "password": user, "register": true}));
+    }
+
+    /// The same, where it may be refused.
+    pub fn try_register(&mut self, user: &str) -> Result<(), Failure> {
+        self.ask(json!({"do": "sign_in", "user": user, "password": user, "register": true})).map(drop)
     }
 
     /// Signs out.
@@ -203,10 +211,23 @@ impl Browser {
         self.must(json!({"do": "shows", "selector": selector, "text": text}));
     }
 
-    /// An attribute of something in the page.
+    /// Waits until both level meters of the softphone page have moved.
     #[track_caller]
-    pub fn attribute(&mut self, selector: &str, name: &str) -> String {
-        self.must(json!({"do": "attribute", "selector": selector, "name": name})).as_str().unwrap_or_default().to_owned()
+    pub fn meters_rise(&mut self) {
+        self.must(json!({"do": "meters"}));
+    }
+
+    /// Waits until an audio element of the page plays this tone.
+    #[track_caller]
+    pub fn assert_plays(&mut self, selector: &str, hz: f32) {
+        let heard = self.must(json!({"do": "plays", "selector": selector, "hz": hz}));
+        self.judge(&heard, hz);
+    }
+
+    /// Errors and warnings of the page so far, refused scripts among them.
+    #[track_caller]
+    pub fn complaints(&mut self) -> String {
+        self.must(json!({"do": "complaints"})).as_str().unwrap_or_default().to_owned()
     }
 
     /// Ends Chromium without a word to anybody, as a crash does.

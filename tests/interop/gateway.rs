@@ -2,6 +2,7 @@
 
 use super::process::Process;
 use super::scene::{Scene, free_port};
+use std::fmt::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, ExitStatus};
 
@@ -34,29 +35,40 @@ impl<'a> Plan<'a> {
         Plan { scene, text, cores: "0-1" }
     }
 
+    fn add(&mut self, lines: fmt::Arguments<'_>) {
+        self.text.write_fmt(lines).expect("a string takes everything");
+    }
+
     /// A SIP server at `port`, called `name`, for `domain`.
     pub fn trunk(mut self, name: &str, port: u16, domain: &str) -> Self {
         let domain = if domain.is_empty() { String::new() } else { format!("domain = \"{domain}\"\n") };
-        self.text += &format!("[[trunk]]\nname = \"{name}\"\naddress = \"127.0.0.1:{port}\"\n{domain}");
+        self.add(format_args!("[[trunk]]\nname = \"{name}\"\naddress = \"127.0.0.1:{port}\"\n{domain}"));
         self
     }
 
     /// A browser user, whose password is the name, without a SIP server of its own.
     pub fn user(mut self, name: &str) -> Self {
-        self.text += &format!("[[user]]\nname = \"{name}\"\npassword = \"{name}\"\n");
+        self.add(format_args!("[[user]]\nname = \"{name}\"\npassword = \"{name}\"\n"));
         self
     }
 
     /// The same, registered at a trunk, where the password is the name with `pw` behind it.
     pub fn registered(mut self, name: &str, trunk: &str) -> Self {
         self = self.user(name);
-        self.text += &format!("trunk = \"{trunk}\"\nsip_password = \"{name}pw\"\n");
+        self.add(format_args!("trunk = \"{trunk}\"\nsip_password = \"{name}pw\"\n"));
+        self
+    }
+
+    /// The same with a password that the trunk doesn't know.
+    pub fn wrong(mut self, name: &str, trunk: &str) -> Self {
+        self = self.user(name);
+        self.add(format_args!("trunk = \"{trunk}\"\nsip_password = \"wrong\"\n"));
         self
     }
 
     /// Where calls from `from` (`users` or a trunk) go.
     pub fn route(mut self, from: &str, number: &str, trunk: &str) -> Self {
-        self.text += &format!("[[route]]\nfrom = \"{from}\"\nnumber = \"{number}\"\ntrunk = \"{trunk}\"\n");
+        self.add(format_args!("[[route]]\nfrom = \"{from}\"\nnumber = \"{number}\"\ntrunk = \"{trunk}\"\n"));
         self
     }
 

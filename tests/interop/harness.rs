@@ -18,8 +18,11 @@ fn sipp_echoes_a_tone_to_a_phone() {
     let scene = Scene::new("harness_echo");
     let mut callee = Plan::new(&scene, "callee", "uas").echo(free_port()).listen();
     let phone = Phone::new(700.0);
-    let mut caller =
-        Plan::new(&scene, "caller", "uac").rtp(phone.port).pause_ms(1_500).call(local(callee.port), "alice", "echo");
+    let mut caller = Plan::new(&scene, "caller", "uac").rtp(phone.port).pause_ms(1_500).call(
+        local(callee.port),
+        "alice",
+        "echo",
+    );
     phone.call(caller.far_media("SIP/2.0 200"));
     phone.assert_hears("the caller", 700.0);
     caller.assert_success();
@@ -31,7 +34,8 @@ fn two_phones_hear_each_other_by_sipp() {
     let scene = Scene::new("harness_phones");
     let (near, far) = (Phone::new(500.0), Phone::new(1_200.0));
     let mut callee = Plan::new(&scene, "callee", "uas-hangs-up").rtp(far.port).pause_ms(1_500).listen();
-    let mut caller = Plan::new(&scene, "caller", "uac-waits").rtp(near.port).call(local(callee.port), "alice", "bob");
+    let mut caller =
+        Plan::new(&scene, "caller", "uac-waits").rtp(near.port).call(local(callee.port), "alice", "bob");
     far.call(callee.far_media("INVITE"));
     near.call(caller.far_media("SIP/2.0 200"));
     near.assert_hears("the caller", 1_200.0);

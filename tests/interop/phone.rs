@@ -92,6 +92,16 @@ impl Phone {
         self.state.heard.lock().unwrap().from
     }
 
+    /// Waits until it has had so many packets.
+    pub fn await_packets(&self, count: u64) {
+        until("packets at the phone", || (self.packets() >= count).then_some(()));
+    }
+
+    /// Waits until packets bring no sound.
+    pub fn await_quiet(&self) {
+        until("quiet at the phone", || self.hear().filter(|heard| heard.db < -55.0));
+    }
+
     /// Waits until nothing has come for a while.
     pub fn await_silence(&self) {
         until("silence at the phone", || {
@@ -116,7 +126,7 @@ fn listen(socket: &UdpSocket, state: &State) {
         let Ok((size, from)) = socket.recv_from(&mut packet) else { continue };
         let packet = &packet[..size];
         // PCMU without CSRCs: all that this phone was offered to hear.
-        if size > 12 && packet[0] >> 6 == 2 && packet[1] & 0x7f == 0 {
+        if size > 12 && packet[0] >> 6 == 2 && matches!(packet[1], 0 | 0x80) {
             let mut ear = state.heard.lock().unwrap();
             ear.note(packet, from);
             ear.samples.extend(packet[12..].iter().map(|octet| tone::from_ulaw(*octet)));

@@ -45,10 +45,8 @@ pub fn free_port() -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let mut given = GIVEN.lock().unwrap();
     let start = 20_000 + (std::process::id() % 500) as u16 * 20;
-    let port = (start..32_000)
-        .step_by(2)
-        .find(|port| !given.contains(port) && is_free(*port))
-        .expect("a free port");
+    let port =
+        (start..32_000).step_by(2).find(|port| !given.contains(port) && is_free(*port)).expect("a free port");
     given.insert(port);
     port
 }

@@ -1,11 +1,12 @@
 //! SIPp: a SIP peer that does what a scenario of `loadtest/sipp` says.
 
 use super::process::Process;
-use super::scene::{Scene, free_port, is_bound, until};
+use super::scene::{PATIENCE, Scene, free_port, is_bound, until, until_within};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// One SIPp, for one call unless told otherwise.
 pub struct Sipp {
@@ -23,12 +24,13 @@ pub struct Plan<'a> {
     scenario: &'a str,
     port: u16,
     arguments: Vec<String>,
+    quiet: bool,
 }
 
 impl<'a> Plan<'a> {
     /// `name` names its logs; `scenario` is a file of `loadtest/sipp` without its ending.
     pub fn new(scene: &'a Scene, name: &'a str, scenario: &'a str) -> Plan<'a> {
-        Plan { scene, name, scenario, port: free_port(), arguments: Vec::new() }
+        Plan { scene, name, scenario, port: free_port(), arguments: Vec::new(), quiet: false }
     }
 
     /// On a port that is known before.
@@ -67,6 +69,12 @@ impl<'a> Plan<'a> {
         self
     }
 
+    /// Without a log of every message, which is slow.
+    pub fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
     /// Starts one that waits for calls.
     pub fn listen(self) -> Sipp {
         let sipp = self.start(&[]);
@@ -80,7 +88,8 @@ impl<'a> Plan<'a> {
     }
 
     fn start(self, target: &[&str]) -> Sipp {
-        let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("loadtest/sipp/{}.xml", self.scenario));
+        let scenario =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("loadtest/sipp/{}.xml", self.scenario));
         let log = |kind: &str| self.scene.path(&format!("{}-{kind}.log", self.name));
         let messages = log("messages");
         let port = self.port.to_string();
@@ -90,8 +99,12 @@ impl<'a> Plan<'a> {
             command.args(["-m", "1"]);
         }
         command.args(["-i", "127.0.0.1", "-bind_local", "-mi", "127.0.0.1", "-p", &port]);
-        command.args(["-nostdin", "-trace_msg", "-message_overwrite", "true", "-message_file"]).arg(&messages);
-        command.args(["-trace_err", "-error_overwrite", "true", "-error_file"]).arg(log("errors"));
+        if !self.quiet {
+            command.args(["-trace_msg", "-message_overwrite", "true", "-message_file"]).arg(&messages);
+        }
+        command
+            .args(["-nostdin", "-trace_err", "-error_overwrite", "true", "-error_file"])
+            .arg(log("errors"));
         command.args(&self.arguments);
         let process = Process::start(self.scene, self.name, &mut command);
         Sipp { name: self.name.into(), process, messages, port: self.port }
@@ -119,14 +132,22 @@ impl Sipp {
         let text = self.received(in_message);
         let field = |prefix: &str| text.lines().find_map(|line| line.strip_prefix(prefix));
         let host = field("c=IN IP4 ").unwrap_or_else(|| panic!("no c= in\n{text}"));
-        let port = field("m=audio ").and_then(|rest| rest.split(' ').next()).unwrap_or_else(|| panic!("no m= in\n{text}"));
+        let port = field("m=audio ")
+            .and_then(|rest| rest.split(' ').next())
+            .unwrap_or_else(|| panic!("no m= in\n{text}"));
         format!("{host}:{port}").parse().unwrap()
     }
 
     /// Waits for its end; panics unless every call went as the scenario says.
     #[track_caller]
     pub fn assert_success(&mut self) {
-        let status = self.process.end();
+        self.assert_success_within(PATIENCE);
+    }
+
+    /// The same with another patience.
+    #[track_caller]
+    pub fn assert_success_within(&mut self, patience: Duration) {
+        let status = until_within(patience, &format!("{} ends", self.name), || self.process.poll_end());
         assert!(status.success(), "{}: {status}; see its logs beside {}", self.name, self.messages.display());
     }
 }
@@ -137,7 +158,8 @@ fn message(log: &str, direction: &str, start: &str) -> Option<String> {
     log.split("\n----------------------------------------------- ")
         .filter_map(|entry| {
             let (head, text) = entry.split_once("\n\n")?;
-            (head.contains(&format!("message {direction}")) && text.starts_with(start)).then(|| text.to_owned())
+            (head.contains(&format!("message {direction}")) && text.starts_with(start))
+                .then(|| text.to_owned())
         })
         .last()
 }

@@ -144,6 +144,7 @@ fn ulaw_there_and_back_keeps_the_tone() {
         // Negative zero is written as positive zero.
         assert!(again == octet || octet == 0x7f, "{octet:#x} {again:#x}");
     }
-    let tone: Vec<f32> = sine(1_000.0, 0.5, RATE).into_iter().map(|sample| from_ulaw(to_ulaw(sample))).collect();
+    let tone: Vec<f32> =
+        sine(1_000.0, 0.5, RATE).into_iter().map(|sample| from_ulaw(to_ulaw(sample))).collect();
     assert!(hear(&tone, RATE).is_tone(1_000.0));
 }
