@@ -12,6 +12,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// The name of the deadline between requests.
+const IDLE: &str = "http_idle";
+
 /// What happened on a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
@@ -97,7 +100,7 @@ pub struct Connection {
 impl Connection {
     /// A connection just accepted.
     pub fn new(now: Now, config: Arc<Config>) -> Connection {
-        let deadline = Some(Deadline { at: now.instant + config.idle_timeout, why: "http_idle" });
+        let deadline = Some(Deadline { at: now.instant + config.idle_timeout, why: IDLE });
         Connection {
             config,
             state: State::Head,
@@ -118,7 +121,8 @@ impl Connection {
             State::Lingering | State::Closed => {}
             State::Web(_) => self.on_frames(now, bytes),
             State::Head | State::Body(_) | State::Answering(_) => {
-                if matches!(self.state, State::Head) && self.input.is_empty() {
+                // Empty lines between requests start the clock too, and don't start it anew.
+                if self.deadline.is_some_and(|d| d.why == IDLE) {
                     self.arm(now.instant + self.config.head_timeout, "http_head");
                 }
                 self.input.extend_from_slice(bytes);
@@ -219,7 +223,7 @@ impl Connection {
             self.finish(if self.eof { Closed::Peer } else { Closed::Done });
         } else {
             self.state = State::Head;
-            self.arm(now.instant + self.config.idle_timeout, "http_idle");
+            self.arm(now.instant + self.config.idle_timeout, IDLE);
             if !self.input.is_empty() {
                 self.arm(now.instant + self.config.head_timeout, "http_head");
                 self.advance(now);

@@ -218,6 +218,12 @@ fn slow_headers_and_bodies_meet_their_deadline() {
         assert!(side.connection.wants_close());
         assert_eq!(side.connection.counters().timeouts, 1);
     }
+    let mut crlf = Side::new();
+    for _ in 0..10 {
+        crlf.feed("\r\n");
+        crlf.pass(Duration::from_secs(1));
+    }
+    assert!(crlf.connection.wants_close(), "empty lines hold nothing open");
     let mut idle = Side::new();
     idle.pass(Duration::from_mins(1));
     assert!(idle.connection.wants_close());

@@ -65,7 +65,7 @@ impl Hub {
     fn on_progress(&mut self, leg: LegId, code: u16, answer: Option<&sdp::Session>) {
         let Some((session, key, State::Dialling { .. })) = self.place(leg) else { return };
         self.send_media(leg, answer);
-        if code >= 180 {
+        if (180..=199).contains(&code) {
             self.tell(session, &Event::Ringing { call: &key, code });
         }
     }
