@@ -1,6 +1,6 @@
 //! What a UAS must find in order before it acts on a message (RFC 3261 sections 8.1.1, 8.2; RFC 4475).
 
-use crate::{Error, MediaType, Message, Method, Name, NameAddr, Scheme, Via};
+use crate::{Error, MediaType, Message, Method, Name, NameAddr, Scheme, Via, name};
 
 /// Headers that must be there once.
 const ONCE: [Name<'static>; 4] = [Name::From, Name::To, Name::CallId, Name::CSeq];
@@ -39,17 +39,13 @@ impl Message<'_> {
     }
 
     fn check_counts(&self) -> Result<(), Error> {
-        for name in ONCE {
-            match self.lines(name).take(2).count() {
-                0 => return Err(Error::Missing(name)),
-                1 => {}
-                _ => return Err(Error::Repeated(name)),
-            }
+        let (once, twice) = self.seen();
+        let has = |set: u128, name: Name<'_>| set >> name::number(name) & 1 == 1;
+        if let Some(name) = ONCE.into_iter().find(|name| !has(once, *name)) {
+            return Err(Error::Missing(name));
         }
-        AT_MOST_ONCE
-            .into_iter()
-            .find(|name| self.lines(*name).take(2).count() > 1)
-            .map_or(Ok(()), |name| Err(Error::Repeated(name)))
+        let mut single = ONCE.into_iter().chain(AT_MOST_ONCE);
+        single.find(|name| has(twice, *name)).map_or(Ok(()), |name| Err(Error::Repeated(name)))
     }
 
     fn check_mandatory(&self) -> Result<(), Error> {

@@ -89,6 +89,14 @@ impl<'a> Message<'a> {
         self.fault
     }
 
+    /// The known names that occur at all, and those that occur again, by number.
+    pub(crate) fn seen(&self) -> (u128, u128) {
+        self.index.entries().iter().filter(|e| e.number() < 128).fold((0, 0), |(once, twice), entry| {
+            let bit = 1 << entry.number();
+            (once | bit, twice | (once & bit))
+        })
+    }
+
     /// The start line.
     pub fn start(&self) -> StartLine<'a> {
         self.start

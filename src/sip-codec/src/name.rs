@@ -125,6 +125,9 @@ names! {
     WwwAuthenticate "WWW-Authenticate",
 }
 
+// Sets of known names are kept in 128 bits.
+const _: () = assert!(KNOWN.len() <= 128);
+
 /// The number of a name that is not known.
 pub(crate) const OTHER: u8 = u8::MAX;
 

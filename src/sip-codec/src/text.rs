@@ -72,8 +72,9 @@ const CLASS: [u8; 256] = {
 };
 
 /// A control byte other than a tab.
+#[allow(clippy::needless_bitwise_bool)] // Branches would keep it from vector code.
 pub(crate) fn is_control(byte: u8) -> bool {
-    (byte < 0x20 && byte != b'\t') || byte == 0x7f
+    ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f)
 }
 
 pub(crate) fn is(byte: u8, class: u8) -> bool {
@@ -99,11 +100,11 @@ pub(crate) fn all_escaped(text: &str, class: u8) -> bool {
 }
 
 pub(crate) fn trim(text: &str) -> &str {
-    text.trim_matches([' ', '\t', '\r', '\n'])
+    text.trim_ascii()
 }
 
 pub(crate) fn trim_start(text: &str) -> &str {
-    text.trim_start_matches([' ', '\t', '\r', '\n'])
+    text.trim_ascii_start()
 }
 
 /// Splits at a byte position, which must be of an ASCII byte: before it and after it.
@@ -136,18 +137,18 @@ pub(crate) fn closing_quote(text: &[u8]) -> Option<usize> {
 /// runs to the end.
 pub(crate) fn find_outside(text: &[u8], stop: u8, angles: bool) -> Option<usize> {
     let mut at = 0;
-    while let Some(&byte) = text.get(at) {
-        if byte == stop {
-            return Some(at);
-        }
-        if byte == b'"' {
-            at += closing_quote(text.get(at..)?)?;
-        } else if byte == b'<' && angles {
-            at += text.get(at..)?.iter().position(|b| *b == b'>')?;
-        }
+    loop {
+        let rest = text.get(at..)?;
+        let found = rest.iter().position(|b| *b == stop || *b == b'"' || (angles && *b == b'<'))?;
+        let here = rest.get(found..)?;
+        at += found;
+        at += match here.first()? {
+            byte if *byte == stop => return Some(at),
+            b'"' => closing_quote(here)?,
+            _ => here.iter().position(|b| *b == b'>')?,
+        };
         at += 1;
     }
-    None
 }
 
 /// The elements of a comma-separated value, around quoted strings and `<>`. Empty elements are skipped.
