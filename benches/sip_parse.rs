@@ -22,7 +22,7 @@ fn header_section() -> &'static [u8] {
 }
 
 fn scan() {
-    black_box(black_box(INVITE).iter().filter(|b| **b == b'\r').count());
+    black_box(black_box(INVITE).iter().fold(0_u8, |n, b| n.wrapping_add(u8::from(*b == b'\r'))));
 }
 
 fn httparse_headers() {

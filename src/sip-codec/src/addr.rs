@@ -26,7 +26,7 @@ impl<'a> NameAddr<'a> {
             let end = text::closing_quote(text.as_bytes())? + 1;
             let (display, rest) = text.split_at_checked(end)?;
             (display, text::trim_start(rest).strip_prefix('<')?)
-        } else if let Some(at) = text.find('<') {
+        } else if let Some(at) = text::find(text, b'<') {
             let (display, rest) = text::cut(text, at);
             let display = text::trim(display);
             // `*(token LWS)`; letters beyond ASCII are let through though they should be quoted.
@@ -37,13 +37,13 @@ impl<'a> NameAddr<'a> {
         } else {
             return Self::bare(text);
         };
-        let (uri, params) = text::cut(rest, rest.find('>')?);
+        let (uri, params) = text::cut(rest, text::find(rest, b'>')?);
         Self::checked(display, uri, params)
     }
 
     /// Without brackets every parameter is the header's, and the URI has no comma or question mark (section 20).
     fn bare(text: &'a str) -> Option<Self> {
-        let (uri, params) = text.split_at_checked(text.find(';').unwrap_or(text.len()))?;
+        let (uri, params) = text.split_at_checked(text::find(text, b';').unwrap_or(text.len()))?;
         let uri = text::trim(uri);
         let plain =
             uri.contains(':') && !uri.bytes().any(|b| b",?<>\"".contains(&b) || text::is(b, text::LWS));

@@ -47,7 +47,7 @@ impl<'a> Iterator for DigestParams<'a> {
             if item.is_empty() {
                 continue;
             }
-            return Some(match item.find('=') {
+            return Some(match text::find(item, b'=') {
                 Some(at) => {
                     let (name, value) = cut(item, at);
                     Param { name: trim(name), value: Some(trim(value)) }

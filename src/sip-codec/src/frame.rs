@@ -33,9 +33,9 @@ pub fn frame(data: &[u8]) -> Frame {
         _ => {}
     }
     let bounded = data.get(..MAX_SIZE).unwrap_or(data);
-    let read = line_end(bounded, 0).and_then(|end| Index::read(bounded, end + 2));
-    let (index, head) = match read {
-        Ok(read) => read,
+    let mut index = Index::new();
+    let head = match line_end(bounded, 0).and_then(|end| index.read(bounded, end + 2)) {
+        Ok(head) => head,
         Err(Error::Incomplete) if data.len() < MAX_SIZE => return Frame::Partial,
         Err(Error::Incomplete) => return Frame::Bad { head: 0, error: Error::TooLarge },
         Err(error) => return Frame::Bad { head: 0, error },

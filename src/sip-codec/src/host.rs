@@ -33,8 +33,11 @@ impl<'a> Host<'a> {
 
     /// A host with an optional port, white space around the colon allowed as in Via.
     pub(crate) fn parse_port(text: &'a str) -> Option<(Self, Option<u16>)> {
-        let colon =
-            if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
+        let colon = if text.starts_with('[') {
+            text::find(text, b']')? + 1
+        } else {
+            text::find(text, b':').unwrap_or(text.len())
+        };
         let (host, rest) = text.split_at_checked(colon)?;
         let host = text::trim(host);
         // Bare IPv6 is no host here: its last group would pass for a port.

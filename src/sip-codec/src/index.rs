@@ -11,19 +11,18 @@ pub const MAX_SIZE: usize = 65_535;
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
     number: u8,
-    pub(crate) folded: bool,
     name: u16,
-    name_end: u16,
     value: u16,
     end: u16,
 }
 
-const NONE: Entry = Entry { number: name::OTHER, folded: false, name: 0, name_end: 0, value: 0, end: 0 };
+const NONE: Entry = Entry { number: name::OTHER, name: 0, value: 0, end: 0 };
 
 impl Entry {
     pub(crate) fn name<'a>(&self, head: &'a str) -> Name<'a> {
         name::known(self.number).unwrap_or_else(|| {
-            Name::Other(head.get(self.name as usize..self.name_end as usize).unwrap_or(""))
+            let from = head.get(self.name as usize..).unwrap_or("");
+            Name::Other(text::take(from, text::TOKEN).0)
         })
     }
 
@@ -42,6 +41,7 @@ impl Entry {
     }
 
     /// True if this is the name, given with its number.
+    #[inline]
     pub(crate) fn is(&self, number: u8, name: Name<'_>, head: &str) -> bool {
         self.number == number
             && (number != name::OTHER || self.name(head).as_str().eq_ignore_ascii_case(name.as_str()))
@@ -56,18 +56,21 @@ pub(crate) struct Index {
 }
 
 impl Index {
+    pub(crate) const fn new() -> Self {
+        Self { entries: [NONE; MAX_HEADERS], count: 0 }
+    }
+
     /// Reads header lines from `at` to the empty line; tells where the body begins.
-    pub(crate) fn read(data: &[u8], mut at: usize) -> Result<(Self, usize), Error> {
-        let mut index = Self { entries: [NONE; MAX_HEADERS], count: 0 };
+    pub(crate) fn read(&mut self, data: &[u8], mut at: usize) -> Result<usize, Error> {
         loop {
             match data.get(at..) {
-                Some([b'\r', b'\n', ..]) => return Ok((index, at + 2)),
+                Some([b'\r', b'\n', ..]) => return Ok(at + 2),
                 None | Some([] | [b'\r']) => return Err(Error::Incomplete),
                 _ => {}
             }
             let (entry, next) = read_line(data, at)?;
-            *index.entries.get_mut(index.count).ok_or(Error::TooManyHeaders)? = entry;
-            index.count += 1;
+            *self.entries.get_mut(self.count).ok_or(Error::TooManyHeaders)? = entry;
+            self.count += 1;
             at = next;
         }
     }
@@ -86,11 +89,9 @@ pub(crate) fn read_line(data: &[u8], start: usize) -> Result<(Entry, usize), Err
     }
     let value = skip(data, colon + 1, is_blank);
     let mut from = value;
-    let mut folded = false;
     let (end, next) = loop {
         let end = line_end(data, from)?;
         if data.get(end + 2).copied().is_some_and(is_blank) {
-            folded = true;
             from = end + 3;
         } else {
             break (end, end + 2);
@@ -98,14 +99,7 @@ pub(crate) fn read_line(data: &[u8], start: usize) -> Result<(Entry, usize), Err
     };
     let name = data.get(start..name_end).unwrap_or(&[]);
     let (value, end) = trim(data, value, end);
-    let entry = Entry {
-        number: name::find(name),
-        folded,
-        name: start as u16,
-        name_end: name_end as u16,
-        value: value as u16,
-        end: end as u16,
-    };
+    let entry = Entry { number: name::find(name), name: start as u16, value: value as u16, end: end as u16 };
     Ok((entry, next))
 }
 

@@ -30,10 +30,9 @@ pub enum StartLine<'a> {
 pub struct Header<'a> {
     /// Its name.
     pub name: Name<'a>,
-    /// Its value as written, without white space around it; folds are still inside.
+    /// Its value as written, without white space around it. Folds (CRLF and white space) are still inside;
+    /// [`crate::Writer::line`] takes them out.
     pub value: &'a str,
-    /// True if the value holds folds (CRLF and white space), which [`crate::Writer::line`] takes out.
-    pub folded: bool,
 }
 
 /// A message: its start line, an index of its headers, its body.
@@ -59,11 +58,20 @@ impl<'a> Message<'a> {
         }
         let start = crate::frame::skip_empty_lines(data);
         let end = index::line_end(data, start)?;
-        let (index, head_end) = Index::read(data, end + 2)?;
-        let head = std::str::from_utf8(data.get(..head_end).unwrap_or(&[])).map_err(|_| Error::NotUtf8)?;
-        let (start, fault) = read_start(head.get(start..end).unwrap_or(""))?;
-        let body = data.get(head_end..).unwrap_or(&[]);
-        let mut message = Self { head, start, index, body, len: data.len(), fault };
+        // Filled in place: the index is most of a kilobyte.
+        let mut message = Self {
+            head: "",
+            start: StartLine::Response { code: 0, reason: "" },
+            index: Index::new(),
+            body: &[],
+            len: data.len(),
+            fault: None,
+        };
+        let head_end = message.index.read(data, end + 2)?;
+        message.head =
+            std::str::from_utf8(data.get(..head_end).unwrap_or(&[])).map_err(|_| Error::NotUtf8)?;
+        (message.start, message.fault) = read_start(message.head.get(start..end).unwrap_or(""))?;
+        message.body = data.get(head_end..).unwrap_or(&[]);
         message.cut_body(head_end);
         Ok(message)
     }
@@ -246,7 +254,7 @@ impl fmt::Debug for Message<'_> {
 }
 
 fn header<'a>(entry: &Entry, head: &'a str) -> Header<'a> {
-    Header { name: entry.name(head), value: entry.value(head), folded: entry.folded }
+    Header { name: entry.name(head), value: entry.value(head) }
 }
 
 /// Content-Length; nothing if it is not a number or beyond any message.
@@ -279,8 +287,8 @@ fn read_start(line: &str) -> Result<(StartLine<'_>, Option<Error>), Error> {
 }
 
 fn read_status(line: &str) -> Result<(StartLine<'_>, Option<Error>), Error> {
-    let (version, rest) = text::cut(line, line.find(' ').ok_or(Error::StartLine)?);
-    let (code, reason) = match rest.find(' ') {
+    let (version, rest) = text::cut(line, text::find(line, b' ').ok_or(Error::StartLine)?);
+    let (code, reason) = match text::find(rest, b' ') {
         Some(at) => text::cut(rest, at),
         // The space before an empty reason phrase is often left out.
         None => (rest, ""),

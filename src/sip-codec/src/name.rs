@@ -27,6 +27,7 @@ macro_rules! names {
 
         impl Name<'_> {
             /// The number of a known name, `OTHER` for the rest.
+            #[inline]
             fn number(self) -> u8 {
                 match self {
                     $(Name::$variant => Number::$variant as u8,)*
@@ -178,6 +179,7 @@ pub(crate) fn known(number: u8) -> Option<Name<'static>> {
 }
 
 /// The number of a name; [`OTHER`] if it is not known.
+#[inline]
 pub(crate) fn number(name: Name<'_>) -> u8 {
     name.number()
 }

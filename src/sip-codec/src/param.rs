@@ -14,7 +14,7 @@ pub struct Param<'a> {
 
 impl<'a> Param<'a> {
     fn parse(text: &'a str) -> Self {
-        match text.find('=') {
+        match text::find(text, b'=') {
             Some(at) => {
                 let (name, value) = text::cut(text, at);
                 Self { name: text::trim(name), value: Some(text::trim(value)) }

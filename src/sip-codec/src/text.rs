@@ -77,6 +77,13 @@ pub(crate) fn is_control(byte: u8) -> bool {
     ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f)
 }
 
+/// The place of a byte. The standard library's search is made for long texts.
+#[inline]
+pub(crate) fn find(text: &str, byte: u8) -> Option<usize> {
+    text.bytes().position(|b| b == byte)
+}
+
+#[inline]
 pub(crate) fn is(byte: u8, class: u8) -> bool {
     CLASS[byte as usize] & class != 0
 }

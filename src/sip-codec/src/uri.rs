@@ -49,7 +49,7 @@ impl<'a> Uri<'a> {
     }
 
     fn read(text: &'a str) -> Option<Self> {
-        let (name, rest) = text::cut(text, text.find(':')?);
+        let (name, rest) = text::cut(text, text::find(text, b':')?);
         let mut bytes = name.bytes();
         let plain = bytes.next()?.is_ascii_alphabetic()
             && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
@@ -81,7 +81,7 @@ impl<'a> Uri<'a> {
 
     fn read_sip(mut self, rest: &'a str) -> Option<Self> {
         // Neither parameters nor headers may hold a bare `@`, but a user part may hold `;` and `?`.
-        let rest = match rest.find('@') {
+        let rest = match text::find(rest, b'@') {
             Some(at) => {
                 let (info, rest) = text::cut(rest, at);
                 self.read_user_info(info)?;
@@ -89,11 +89,11 @@ impl<'a> Uri<'a> {
             }
             None => rest,
         };
-        let (rest, headers) = match rest.find('?') {
+        let (rest, headers) = match text::find(rest, b'?') {
             Some(at) => text::cut(rest, at),
             None => (rest, ""),
         };
-        let (place, params) = rest.split_at_checked(rest.find(';').unwrap_or(rest.len()))?;
+        let (place, params) = rest.split_at_checked(text::find(rest, b';').unwrap_or(rest.len()))?;
         if place.bytes().any(|b| text::is(b, text::LWS)) {
             return None;
         }
@@ -105,7 +105,7 @@ impl<'a> Uri<'a> {
     }
 
     fn read_user_info(&mut self, info: &'a str) -> Option<()> {
-        let (user, password) = match info.find(':') {
+        let (user, password) = match text::find(info, b':') {
             Some(at) => {
                 let (user, password) = text::cut(info, at);
                 (user, Some(password))
@@ -124,7 +124,7 @@ impl<'a> Uri<'a> {
     }
 
     fn read_tel(mut self, rest: &'a str) -> Option<Self> {
-        let (number, params) = rest.split_at_checked(rest.find(';').unwrap_or(rest.len()))?;
+        let (number, params) = rest.split_at_checked(text::find(rest, b';').unwrap_or(rest.len()))?;
         let digits = number.strip_prefix('+').unwrap_or(number);
         let plain = digits.bytes().all(|b| b.is_ascii_hexdigit() || b"*#-.()".contains(&b));
         if !plain || !digits.bytes().any(|b| b.is_ascii_hexdigit() || b"*#".contains(&b)) {
@@ -153,7 +153,7 @@ impl<'a> Uri<'a> {
 
     /// The headers after the question mark, as name and value, escapes included.
     pub fn header_fields(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        self.headers.split('&').filter(|field| !field.is_empty()).map(|field| match field.find('=') {
+        self.headers.split('&').filter(|field| !field.is_empty()).map(|field| match text::find(field, b'=') {
             Some(at) => text::cut(field, at),
             None => (field, ""),
         })
@@ -198,7 +198,7 @@ fn params_are_sound(mut params: Params<'_>) -> bool {
 
 fn headers_are_sound(headers: &str) -> bool {
     headers.is_empty()
-        || headers.split('&').all(|field| match field.find('=') {
+        || headers.split('&').all(|field| match text::find(field, b'=') {
             Some(at) => {
                 let (name, value) = text::cut(field, at);
                 !name.is_empty() && all_escaped(name, text::HEADER) && all_escaped(value, text::HEADER)

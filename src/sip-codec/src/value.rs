@@ -13,7 +13,7 @@ pub(crate) fn delta_seconds(text: &str) -> Option<u32> {
 
 /// A `qvalue` in thousandths.
 pub(crate) fn q_thousandths(text: &str) -> Option<u16> {
-    let (whole, fraction) = match text.find('.') {
+    let (whole, fraction) = match text::find(text, b'.') {
         Some(at) => cut(text, at),
         None => (text, ""),
     };
@@ -159,7 +159,7 @@ impl<'a> Replaces<'a> {
 /// `word ["@" word]`.
 pub(crate) fn is_call_id(text: &str) -> bool {
     text::all(text, text::WORD)
-        && match text.find('@') {
+        && match text::find(text, b'@') {
             Some(at) => {
                 let (left, right) = cut(text, at);
                 !left.is_empty() && !right.is_empty() && !right.contains('@')
@@ -235,7 +235,7 @@ impl<'a> MediaType<'a> {
     /// Parses the value.
     pub fn parse(text: &'a str) -> Result<Self, Error> {
         let (head, params) = head_and_params(text);
-        let (kind, subtype) = cut(head, head.find('/').ok_or(Error::Value)?);
+        let (kind, subtype) = cut(head, text::find(head, b'/').ok_or(Error::Value)?);
         let (kind, subtype) = (trim(kind), trim(subtype));
         if !text::all(kind, text::TOKEN) || !text::all(subtype, text::TOKEN) || !params.is_generic() {
             return Err(Error::Value);

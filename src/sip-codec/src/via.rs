@@ -36,7 +36,7 @@ impl<'a> Via<'a> {
         if !name.eq_ignore_ascii_case("SIP") || version != "2.0" || transport.is_empty() || !spaced {
             return None;
         }
-        let (place, params) = rest.split_at_checked(rest.find(';').unwrap_or(rest.len()))?;
+        let (place, params) = rest.split_at_checked(text::find(rest, b';').unwrap_or(rest.len()))?;
         let (host, port) = Host::parse_port(text::trim(place))?;
         let params = Params::new(text::trim(params));
         params.is_generic().then_some(Self { transport, host, port, params })

@@ -154,7 +154,7 @@ fn writers(evil: &str) -> Vec<(&'static str, Result<Vec<u8>, Error>)> {
         w.finish()
     });
     add("line name", &|mut w| {
-        w.line(Header { name: Name::Other(evil), value: "x", folded: false });
+        w.line(Header { name: Name::Other(evil), value: "x" });
         w.finish()
     });
     add("content type", &|w| w.body(evil, b"x"));
