@@ -190,6 +190,8 @@ impl Stack {
         if entry.trunk == trunk && entry.user == user && *entry.credentials == credentials {
             if let State::Leaving { back } = &mut entry.state {
                 *back = true;
+                // Who asks anew must hear the outcome, even the same as before.
+                entry.told = None;
             } else if let Some(state) = entry.told {
                 // A further session of the same user wants to know, too.
                 self.out.push_back(Output::Registered { account: entry.account.clone(), state });
