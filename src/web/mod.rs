@@ -51,6 +51,7 @@ pub const ASSETS: &[Asset] = &[
     asset!("/phone.css", "phone.css", "text/css; charset=utf-8"),
     asset!("/phone.js", "phone.js", "text/javascript; charset=utf-8"),
     asset!("/bridge.js", "bridge.js", "text/javascript; charset=utf-8"),
+    asset!("/tones.js", "tones.js", "text/javascript; charset=utf-8"),
     asset!("/words.js", "words.js", "text/javascript; charset=utf-8"),
     asset!("/icon.svg", "icon.svg", "image/svg+xml"),
     asset!("/example.html", "example.html", "text/html; charset=utf-8", EXAMPLE),

@@ -2,6 +2,7 @@
 
 import { Bridgehead } from '/sdk/bridgehead.js';
 import { bridge, ear } from '/bridge.js';
+import { tones } from '/tones.js';
 import { called, clock, ending, progress } from '/words.js';
 
 const $ = (id) => document.getElementById(id);
@@ -19,11 +20,12 @@ let ringing = null;
 let demo = { users: [], numbers: [] };
 let answeredAt = 0;
 let ears = null;
-let context = null;
+let audioContext = null;
 let frame = 0;
 let retries = 0;
 let retry = 0;
 const recent = [];
+const tune = tones(context);
 
 // Sign-in.
 
@@ -95,7 +97,7 @@ function reconnect() {
       () => notice(''),
       (error) => {
         if (!credentials) return;
-        if (error.name === 'connection_lost') return reconnect();
+        if (error.name === 'connection_lost' || error.name === 'overloaded') return reconnect();
         signOut();
         notice(...ending({ reason: error.name, code: error.code }));
       },
@@ -152,6 +154,7 @@ function onIncoming(incoming) {
   $('caller').textContent = `${who} calls`;
   $('caller-hint').textContent = call ? 'Answering ends the call you are in.' : incoming.from.host ? `${incoming.from.user}@${incoming.from.host}` : '';
   $('incoming').hidden = false;
+  sound();
   document.title = `${who} calls`;
   // Never from under the fingers of someone who types.
   if (document.activeElement?.tagName !== 'INPUT') $('answer').focus();
@@ -166,6 +169,7 @@ function stopRinging() {
   ringing = null;
   $('incoming').hidden = true;
   document.title = 'Bridgehead';
+  sound();
 }
 
 async function answer() {
@@ -202,6 +206,7 @@ function leave(end, who) {
   const seconds = answeredAt ? Math.floor((performance.now() - answeredAt) / 1000) : 0;
   const [what, next] = ending(end, who, call.direction);
   call = null;
+  sound();
   ears?.forEach((ear) => ear?.stop());
   ears = null;
   cancelAnimationFrame(frame);
@@ -224,6 +229,7 @@ function stage() {
 }
 
 function show() {
+  sound();
   if (!call) return;
   const words = progress(call);
   if ($('state').textContent !== words) $('state').textContent = words;
@@ -241,18 +247,30 @@ function mute() {
   show();
 }
 
+/** Made late: browsers let a page sound only after a click. */
+function context() {
+  audioContext ??= new AudioContext();
+  audioContext.resume().catch(() => {});
+  return audioContext;
+}
+
+/** Rings for a call that waits, else gives ringback; silent once there is something to hear. */
+function sound() {
+  if (ringing && !call) tune.ring();
+  else if (call?.state === 'ringing') tune.ringback();
+  else tune.hush();
+}
+
 /** Draws levels for as long as the call is on the stage. */
 function listen() {
   const current = call;
   let told = 0;
-  context ??= new AudioContext();
-  context.resume().catch(() => {});
   ears = [null, null];
   const draw = (time) => {
     if (call !== current) return;
     frame = requestAnimationFrame(draw);
-    ears[0] ??= current.localStream && ear(context, current.localStream);
-    ears[1] ??= current.remoteStream.getTracks().length ? ear(context, current.remoteStream) : null;
+    ears[0] ??= current.localStream && ear(context(), current.localStream);
+    ears[1] ??= current.remoteStream.getTracks().length ? ear(context(), current.remoteStream) : null;
     const levels = ears.map((ear) => ear?.level() ?? 0);
     if (current.state === 'answered' || current.state === 'early') span.light(current.muted ? 0 : levels[0], levels[1]);
     else span.pulse(time);

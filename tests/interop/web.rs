@@ -166,27 +166,6 @@ fn a_caller_who_gives_up_stops_the_ringing() {
 }
 
 #[test]
-fn all_tabs_ring_and_the_first_answer_wins() {
-    let scene = Scene::new("web_tabs");
-    let (server, port) = registrar(&scene);
-    let (gateway, mut one, contact) = registered(&scene, &server, port);
-    let mut other = Browser::start(&scene, "other", 1_400.0);
-    other.open(&gateway.url("/"));
-    other.sign_in("alice");
-    let phone = Phone::new(SIP);
-    let mut caller = sipp(&scene, "uac-waits").rtp(phone.port).call(gateway.sip, "bob", &contact);
-    one.incoming();
-    other.incoming();
-    other.answer();
-    assert_eq!(one.await_end(), ("answered_elsewhere".into(), 0));
-    phone.call(caller.far_media("SIP/2.0 200"));
-    other.assert_hears(SIP);
-    phone.assert_hears("the SIP phone", 1_400.0);
-    other.hangup();
-    caller.assert_success();
-}
-
-#[test]
 fn a_call_is_cancelled_before_its_answer() {
     let scene = Scene::new("web_cancel");
     let mut callee = sipp(&scene, "uas-cancelled").listen();
