@@ -14,7 +14,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Keys that a leg had before are remembered (as hashes), so that they are never used from their first index again.
-const RETIRED: usize = 16;
+/// A party that changes its keys more often is given no more.
+const RETIRED: usize = 1024;
 
 /// The numbers of a leg, for call records and consoles.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -166,22 +167,19 @@ impl Leg {
         self.agreed = Some(agreed);
     }
 
-    /// Takes SRTP keys. The same keys again change nothing: indexes go on. False where they were replaced before,
-    /// since they would begin again.
+    /// Takes SRTP keys. The same keys again change nothing: indexes go on. False where those to send with were used
+    /// before, since they would begin again.
     pub(super) fn on_keys(&mut self, keys: Box<Keys>, sources: usize, random: &mut Random) -> bool {
-        let hash = |keys: &Keys| crate::base::Seeded::default().hash_one(keys.send);
+        let hash = |keys: &Keys| crate::base::Seeded::default().hash_one((keys.profile, keys.send));
         if let Some(old) = &self.keys {
             if old.profile == keys.profile && old.send == keys.send && old.receive == keys.receive {
                 return true;
             }
-            let old = hash(old);
-            if self.retired.len() == RETIRED {
-                self.retired.remove(0);
+            let (old, new) = (hash(old), hash(&keys));
+            if self.retired.len() >= RETIRED || old == new || self.retired.contains(&new) {
+                return false;
             }
             self.retired.push(old);
-        }
-        if self.retired.contains(&hash(&keys)) {
-            return false;
         }
         self.inbound.srtp = Some(Box::new(srtp::Receive::new(keys.profile, &keys.receive, sources)));
         self.outbound.srtp = Some(Box::new(srtp::Send::new(keys.profile, &keys.send, sources)));

@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn the_reserved_bit_is_ignored() {
         // RFC 4733 section 2.3.2: the receiver ignores R.
-        let report = TelephoneEvent::parse(&[5, 0x40 | 10, 0, 160]).unwrap();
+        let report = TelephoneEvent::parse(&[5, 0x4a, 0, 160]).unwrap();
         assert_eq!((report.end, report.volume), (false, 10));
     }
 

@@ -60,7 +60,7 @@ pub enum Ask {
 }
 
 /// One packet of a compound.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Packet<'a> {
     /// SR, or RR where `sending` is none.
     Report {
@@ -100,7 +100,7 @@ pub enum Packet<'a> {
 }
 
 /// The report blocks of one report.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Blocks<'a>(&'a [u8]);
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
@@ -128,7 +128,7 @@ impl Iterator for Blocks<'_> {
 }
 
 /// The packets of a compound, one after another.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Compound<'a>(&'a [u8]);
 
 /// Splits off the first packet: its count or format, its type, its body (padding left out), and what follows.
@@ -161,7 +161,7 @@ pub fn parse(datagram: &[u8]) -> Option<Compound<'_>> {
     (!datagram.is_empty()).then_some(Compound(datagram))
 }
 
-impl<'a> Compound<'a> {
+impl Compound<'_> {
     /// Whether it begins with a report, as it must where RFC 5506 was not agreed on.
     pub fn begins_with_report(&self) -> bool {
         matches!(self.0, [_, SENDER_REPORT | RECEIVER_REPORT, ..])
@@ -311,11 +311,11 @@ mod tests {
         let compound = parse(&out).unwrap();
         assert!(compound.begins_with_report());
         let packets: Vec<_> = compound.collect();
-        let [Packet::Report { ssrc: 77, sending, blocks: read }, ref rest @ ..] = packets[..] else {
+        let [Packet::Report { ssrc: 77, sending, blocks: read }, rest @ ..] = &packets[..] else {
             panic!("{packets:?}")
         };
-        assert_eq!(sending, Some(SENDING));
-        assert_eq!(read.collect::<Vec<_>>(), blocks(2));
+        assert_eq!(*sending, Some(SENDING));
+        assert_eq!(read.clone().collect::<Vec<_>>(), blocks(2));
         assert_eq!(
             rest,
             [Packet::Description { ssrc: 77, cname: b"somebody" }, Packet::Bye { ssrc: Some(77) }]

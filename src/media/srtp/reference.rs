@@ -49,7 +49,8 @@ fn ghash(key: &[u8], aad: &[u8], cipher: &[u8]) -> u128 {
         block[..chunk.len()].copy_from_slice(chunk);
         y = multiply(y ^ u128::from_be_bytes(block), h);
     }
-    multiply(y ^ (aad.len() as u128 * 8) << 64 ^ cipher.len() as u128 * 8, h)
+    let bits = |part: &[u8]| part.len() as u128 * 8;
+    multiply(y ^ (bits(aad) << 64) ^ bits(cipher), h)
 }
 
 /// Session key, salt and authentication key.

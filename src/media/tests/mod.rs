@@ -22,7 +22,7 @@ pub(super) const EVENT: u8 = 101;
 
 #[expect(clippy::disallowed_methods, reason = "a test needs some instant")]
 fn start() -> Now {
-    Now { instant: Instant::now(), unix: Duration::from_secs(1_800_000_000) }
+    Now { instant: Instant::now(), unix: Duration::from_hours(500_000) }
 }
 
 pub(super) fn codec(name: &str, clock: u32) -> Codec {
