@@ -196,7 +196,7 @@ fn rtcp_shares_the_rtp_port_only_where_both_agreed() {
 fn silent_legs_report_nothing_and_closed_ones_say_bye() {
     let mut bed = Bed::small();
     let (web, phone) = bed.pair(Some(PROFILES[0]), None);
-    bed.pass(Duration::from_secs(60));
+    bed.pass(Duration::from_mins(1));
     assert!(bed.sent.is_empty());
     talk(&mut bed, &web, &phone, 7, 1..5);
     bed.sent.clear();
@@ -220,7 +220,7 @@ fn reports_come_every_five_seconds_or_so_but_never_in_step() {
         at.extend(reports(&mut bed, &phone).iter().map(|_| bed.now.unix));
         bed.sent.clear();
     }
-    let gaps: Vec<_> = at.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
+    let gaps: Vec<_> = at.windows(2).map(|pair| pair[1].abs_diff(pair[0]).as_millis()).collect();
     assert!((20..40).contains(&gaps.len()), "{}", gaps.len());
     assert!(gaps.iter().all(|gap| (2000..6300).contains(gap)), "{gaps:?}");
     assert!(gaps.iter().max().unwrap() - gaps.iter().min().unwrap() > 1000);
