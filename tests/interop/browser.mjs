@@ -79,6 +79,22 @@ function rig() {
     };
   }
 
+  const ears = new AudioContext();
+  /** When a stream first is louder than -40 dB. */
+  async function first_sound(stream) {
+    const sound = document.createElement('audio');
+    sound.srcObject = stream;
+    sound.play();
+    const analyser = new AnalyserNode(ears, { fftSize: 256 });
+    ears.createMediaStreamSource(stream).connect(analyser);
+    const samples = new Float32Array(analyser.fftSize);
+    while (true) {
+      analyser.getFloatTimeDomainData(samples);
+      if (samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length > 1e-4) return performance.now();
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+  }
+
   const state = { client: null, call: null, ring: [], events: [], ear: null };
   const note = (call, name) => call.on(name, (detail) => state.events.push({ call: call.id, name, detail: detail?.code ?? null }));
   function hold(call) {
@@ -148,6 +164,20 @@ function rig() {
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
       return { ok: heard };
+    },
+    /** Milliseconds from the call of `dial` to the first sound, and to the answer. */
+    async dial_to_sound({ to }) {
+      const start = performance.now();
+      hold(state.client.dial(to, { audio }));
+      const { call } = state;
+      const answered = call.answered.then(() => performance.now() - start);
+      const sound = new Promise((resolve) => call.once('track', () => resolve(first_sound(call.remoteStream))));
+      return settled(
+        (async () => {
+          const [answeredMs, heardAt] = await within(15_000, 'sound', Promise.all([answered, sound]));
+          return { answeredMs, soundMs: heardAt - start };
+        })(),
+      );
     },
     listen,
     audio,

@@ -110,6 +110,13 @@ impl Browser {
         self.must(json!({"do": "dial", "to": to}));
     }
 
+    /// Calls; milliseconds until the answer, and until the first sound.
+    #[track_caller]
+    pub fn dial_to_sound(&mut self, to: &str) -> (f64, f64) {
+        let times = self.must(json!({"do": "dial_to_sound", "to": to}));
+        (times["answeredMs"].as_f64().unwrap(), times["soundMs"].as_f64().unwrap())
+    }
+
     /// Waits for a call; returns the caller's user part.
     #[track_caller]
     pub fn incoming(&mut self) -> String {
