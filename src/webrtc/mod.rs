@@ -1,9 +1,35 @@
 //! WebRTC transports: a `Peer` around str0m runs ICE and DTLS, hands out SRTP keys and the address that was verified.
 //!
-//! Only STUN and DTLS datagrams come here; media packets never do.
+//! Only STUN and DTLS datagrams come here; media packets never do. [`Peers`] is the room's machine.
+//!
+//! **What is heard.** A STUN message must be a Binding request that names one of our user name fragments and is signed
+//! with its password; a DTLS datagram must come from an address whose signed request was answered. Everything else is
+//! dropped and counted, and changes nothing (pitfalls 19 and 20).
+//!
+//! **Where we send.** The newest verified address, until the far side nominates one; from then on the nominated one,
+//! and another only where the chosen one has gone silent ([`Config::silent`]). Browsers also check paths that they
+//! hold in reserve, and media must not follow each of those checks.
+//!
+//! **Profiles.** Where the far side offers several, dimpl picks AEAD-AES-256-GCM, then AEAD-AES-128-GCM, then
+//! AES-CM-128-HMAC-SHA1-80. **Randomness.** ICE credentials come from our seed; DTLS randoms and keys from the system.
+
+#[cfg(any(test, feature = "testkit"))]
+pub mod browser;
+mod config;
+mod dtls;
+mod identity;
+mod path;
+mod peer;
+mod peers;
+mod stun;
+#[cfg(test)]
+mod tests;
 
 use crate::base::{LegId, PeerId};
 use crate::rtp::Keys;
+pub use config::{Candidate, Config, Counters, Dtls};
+pub use identity::{Identity, NoIdentity};
+pub use peers::Peers;
 use std::net::SocketAddr;
 
 /// What the far side's description says of its transport.
@@ -34,6 +60,38 @@ pub struct Local {
     pub fingerprint: [u8; 32],
     /// Our host candidates: what the browser sends to.
     pub candidates: Vec<SocketAddr>,
+}
+
+/// What is pushed in.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// From the call machine.
+    Command(Command),
+    /// A datagram from the shard's web socket whose first byte says STUN (0 to 3) or DTLS (20 to 63), RFC 7983.
+    Datagram {
+        /// The source.
+        from: SocketAddr,
+        /// The socket's bound address, as [`Candidate::local`] has it.
+        local: SocketAddr,
+        /// The bytes.
+        data: &'a [u8],
+    },
+}
+
+/// What comes out.
+#[derive(Debug)]
+pub enum Output {
+    /// Send a datagram.
+    Send {
+        /// From the socket with this bound address.
+        from_local: SocketAddr,
+        /// To whom.
+        to: SocketAddr,
+        /// The bytes.
+        data: Vec<u8>,
+    },
+    /// To the call machine.
+    Event(Event),
 }
 
 /// What the call machine asks for.

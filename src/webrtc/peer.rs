@@ -1,0 +1,511 @@
+//! One transport: str0m's `Rtc` for ICE and DTLS, our tap in it, its credentials, paths and deadlines.
+
+use super::dtls::{self, Shared};
+use super::identity::Fingerprints;
+use super::path::Paths;
+use super::stun::{self, Check};
+use super::{Config, Counters, Dtls, Event, Local, Output, Remote};
+use crate::base::{LegId, Map, Now, PeerId, Random, TimerId};
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+use str0m::config::DtlsVersion;
+use str0m::net::{Protocol, Receive};
+use str0m::{IceCreds, Rtc};
+
+/// Why a peer failed, for the log.
+pub type Why = &'static str;
+
+/// More polls than any input causes: a bound, never met.
+const POLLS: usize = 256;
+/// Our candidates that are used.
+pub const CANDIDATES: usize = 8;
+/// Candidates of the far side that are looked at (design, section 8).
+const REMOTE_CANDIDATES: usize = 32;
+/// A connected DTLS association that has nothing to do asks to be woken at this distance or more.
+const AT_LEISURE: Duration = Duration::from_secs(5);
+
+/// What a peer may touch of its room while it handles something.
+pub struct Context<'a> {
+    pub id: PeerId,
+    pub now: Now,
+    pub config: &'a Config,
+    pub counters: &'a mut Counters,
+    pub outbox: &'a mut VecDeque<Output>,
+    pub names: &'a mut Map<String, PeerId>,
+    pub owners: &'a mut Map<SocketAddr, PeerId>,
+    pub random: &'a mut Random,
+}
+
+impl Context<'_> {
+    fn send(&mut self, local: usize, to: SocketAddr, data: Vec<u8>) {
+        if let Some(candidate) = self.config.candidates.get(local) {
+            self.outbox.push_back(Output::Send { from_local: candidate.local, to, data });
+        }
+    }
+
+    /// New credentials under a name that nobody else has (RFC 8445 section 5.3: 24 and 128 bits at least).
+    fn mint(&mut self) -> Credentials {
+        loop {
+            let ufrag = self.random.token(8);
+            if !self.names.contains_key(&ufrag) {
+                self.names.insert(ufrag.clone(), self.id);
+                return Credentials { ufrag, pwd: self.random.token(24), remote: None };
+            }
+        }
+    }
+}
+
+/// One generation of ICE credentials.
+struct Credentials {
+    ufrag: String,
+    pwd: String,
+    /// The far side's user name fragment, once its description came.
+    remote: Option<String>,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing is known of the far side.
+    New,
+    /// Described; the first check is awaited.
+    Checking { until: Instant },
+    /// A path stands; DTLS is under way or about to begin.
+    Shaking { until: Instant },
+    /// Keys were handed out.
+    Connected,
+}
+
+/// One WebRTC transport.
+pub struct Peer {
+    pub leg: LegId,
+    pub timer: Option<(Instant, TimerId)>,
+    rtc: Box<Rtc>,
+    tap: Shared,
+    stage: Stage,
+    /// Whether DTLS was begun, and as client.
+    role: Option<bool>,
+    current: Credentials,
+    /// Offered by a restart and not yet used by the far side.
+    pending: Option<Credentials>,
+    /// The pending ones were made for a restart of the far side's, before we were asked for them.
+    unasked: bool,
+    fingerprints: Option<Fingerprints>,
+    /// The far side will be the DTLS client.
+    far_client: bool,
+    certificate: Option<Vec<u8>>,
+    paths: Paths,
+    /// Whither DTLS goes: whence its last datagram came.
+    reply: Option<SocketAddr>,
+}
+
+/// The address by which str0m knows one of our candidates. The real one may be unspecified, link-local or shared.
+fn alias(local: usize, like: SocketAddr) -> SocketAddr {
+    let host = local as u8 + 1;
+    let ip: IpAddr = if like.is_ipv4() {
+        Ipv4Addr::new(192, 0, 2, host).into()
+    } else {
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host.into()).into()
+    };
+    (ip, 9).into()
+}
+
+fn build(config: &Config, now: Now, credentials: &Credentials) -> Option<(Box<Rtc>, Shared)> {
+    let version = match config.dtls {
+        Dtls::Auto => DtlsVersion::Auto,
+        Dtls::V12 => DtlsVersion::Dtls12,
+        Dtls::V13 => DtlsVersion::Dtls13,
+    };
+    let creds = IceCreds { ufrag: credentials.ufrag.clone(), pass: credentials.pwd.clone() };
+    let settings = config.identity.rtc().set_dtls_version(version).set_local_ice_credentials(creds);
+    let mut rtc = Box::new(settings.build(now.instant));
+    for (n, candidate) in config.candidates.iter().take(CANDIDATES).enumerate() {
+        rtc.add_local_candidate(str0m::Candidate::host(alias(n, candidate.local), "udp").ok()?);
+    }
+    rtc.direct_api().set_ice_controlling(false);
+    Some((rtc, dtls::take_built()?))
+}
+
+impl Peer {
+    /// A new transport; `None` where the cryptographic library refuses.
+    pub fn open(ctx: &mut Context<'_>, leg: LegId) -> Option<Peer> {
+        let current = ctx.mint();
+        let Some((rtc, tap)) = build(ctx.config, ctx.now, &current) else {
+            ctx.names.remove(&current.ufrag);
+            return None;
+        };
+        let peer = Peer {
+            leg,
+            timer: None,
+            rtc,
+            tap,
+            stage: Stage::New,
+            role: None,
+            current,
+            pending: None,
+            unasked: false,
+            fingerprints: None,
+            far_client: true,
+            certificate: None,
+            paths: Paths::default(),
+            reply: None,
+        };
+        peer.tell_opened(ctx);
+        Some(peer)
+    }
+
+    /// Whether a handshake is in progress.
+    pub fn is_shaking(&self) -> bool {
+        self.role.is_some() && self.stage != Stage::Connected
+    }
+
+    /// Whether keys were handed out.
+    pub fn is_connected(&self) -> bool {
+        self.stage == Stage::Connected
+    }
+
+    /// The user name fragments by which it is known.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        [Some(&self.current), self.pending.as_ref()].into_iter().flatten().map(|c| c.ufrag.as_str())
+    }
+
+    /// Its verified addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.paths.addresses()
+    }
+
+    fn tell_opened(&self, ctx: &mut Context<'_>) {
+        let newest = self.pending.as_ref().unwrap_or(&self.current);
+        let candidates = ctx.config.candidates.iter().take(CANDIDATES);
+        let local = Local {
+            ufrag: newest.ufrag.clone(),
+            pwd: newest.pwd.clone(),
+            fingerprint: ctx.config.identity.fingerprint(),
+            candidates: candidates.map(|candidate| candidate.advertised).collect(),
+        };
+        let event = Event::Opened { leg: self.leg, peer: ctx.id, local: Box::new(local) };
+        ctx.outbox.push_back(Output::Event(event));
+    }
+
+    /// New local credentials. Those of a restart that the far side began are given once more instead.
+    pub fn restart(&mut self, ctx: &mut Context<'_>) {
+        if self.pending.is_none() || !std::mem::take(&mut self.unasked) {
+            self.set_pending(ctx, None, false);
+        }
+        self.tell_opened(ctx);
+    }
+
+    fn set_pending(&mut self, ctx: &mut Context<'_>, remote: Option<String>, unasked: bool) {
+        if let Some(unused) = self.pending.take() {
+            ctx.names.remove(&unused.ufrag);
+        }
+        self.pending = Some(Credentials { remote, ..ctx.mint() });
+        self.unasked = unasked;
+    }
+
+    /// The far side's description: the first, the same again, or an ICE restart where its user name fragment differs.
+    pub fn describe(&mut self, ctx: &mut Context<'_>, remote: &Remote) -> Result<(), Why> {
+        let fingerprints = examine(ctx, remote)?;
+        let restarted = self.meet(ctx, &remote.ufrag);
+        let changed = match &self.certificate {
+            Some(certificate) => !fingerprints.know(certificate),
+            None => self.fingerprints.as_ref() != Some(&fingerprints),
+        };
+        if changed && self.role.is_some() && self.fingerprints.is_some() {
+            if !restarted {
+                return Err("the fingerprint changed without an ICE restart");
+            }
+            self.renew(ctx)?;
+        }
+        self.fingerprints = Some(fingerprints);
+        self.far_client = remote.dtls_client;
+        if self.stage == Stage::New {
+            self.stage = Stage::Checking { until: ctx.now.instant + ctx.config.check };
+        }
+        self.begin_as_client(ctx)?;
+        self.settle(ctx)
+    }
+
+    /// Files the far side's user name fragment; true where it means an ICE restart.
+    fn meet(&mut self, ctx: &mut Context<'_>, ufrag: &str) -> bool {
+        let is = |known: &Option<String>| known.as_deref() == Some(ufrag);
+        if is(&self.current.remote) || self.pending.as_ref().is_some_and(|pending| is(&pending.remote)) {
+            return false;
+        }
+        match &mut self.pending {
+            Some(pending) if pending.remote.is_none() => {
+                pending.remote = Some(ufrag.to_owned());
+                true
+            }
+            None if self.current.remote.is_none() => {
+                self.current.remote = Some(ufrag.to_owned());
+                // Their answer to our restart may come after their first check under it.
+                self.fingerprints.is_some()
+            }
+            _ => {
+                self.set_pending(ctx, Some(ufrag.to_owned()), true);
+                self.tell_opened(ctx);
+                true
+            }
+        }
+    }
+
+    /// Another certificate will come: a new association, on the same ICE credentials and paths. The keys that were
+    /// handed out stand until it is done.
+    fn renew(&mut self, ctx: &mut Context<'_>) -> Result<(), Why> {
+        let (rtc, tap) =
+            build(ctx.config, ctx.now, &self.current).ok_or("no DTLS association could be made")?;
+        (self.rtc, self.tap) = (rtc, tap);
+        (self.role, self.certificate, self.reply) = (None, None, None);
+        self.stage = Stage::Checking { until: ctx.now.instant + ctx.config.check };
+        Ok(())
+    }
+
+    /// A Binding request under one of our names.
+    pub fn handle_check(
+        &mut self,
+        ctx: &mut Context<'_>,
+        check: &Check<'_>,
+        from: SocketAddr,
+        local: usize,
+        data: &[u8],
+    ) -> Result<(), Why> {
+        let fresh = self.pending.as_ref().is_some_and(|pending| pending.ufrag == check.local);
+        let Some(used) = (if fresh { self.pending.as_ref() } else { Some(&self.current) }) else {
+            return Ok(());
+        };
+        let expected = used.remote.as_deref().is_none_or(|remote| remote == check.remote);
+        if used.ufrag != check.local || !expected || !check.knows(&used.pwd) {
+            ctx.counters.stun_unauthenticated += 1;
+            return Ok(());
+        }
+        if self.paths.find(from).is_none() && self.paths.seen() >= ctx.config.addresses {
+            ctx.counters.paths_full += 1;
+            return Ok(());
+        }
+        if fresh && let Some(pending) = self.pending.take() {
+            // The old ones are of no use any more; the paths stay until the new ones have proven themselves.
+            let old = std::mem::replace(&mut self.current, pending);
+            ctx.names.remove(&old.ufrag);
+            self.unasked = false;
+            self.paths.restart();
+        }
+        let Some(candidate) = ctx.config.candidates.get(local) else { return Ok(()) };
+        let Ok(receive) = Receive::new(Protocol::Udp, from, alias(local, candidate.local), data) else {
+            ctx.counters.stun_malformed += 1;
+            return Ok(());
+        };
+        let (ufrag, pass) = (self.current.ufrag.clone(), self.current.pwd.clone());
+        let mut api = self.rtc.direct_api();
+        api.set_local_ice_credentials(IceCreds { ufrag, pass });
+        // A lite agent asks nothing, so it never needs their password.
+        api.set_remote_ice_credentials(IceCreds { ufrag: check.remote.to_owned(), pass: String::new() });
+        let input = str0m::Input::Receive(ctx.now.instant, receive);
+        self.rtc.handle_input(input).map_err(|_| "str0m refused a check")?;
+        let answered = self.poll_rtc(ctx, Some(from))?;
+        if !answered {
+            ctx.counters.stun_refused += 1;
+            return Ok(());
+        }
+        ctx.counters.checks += 1;
+        self.on_verified(ctx, from, local, check.nominated)?;
+        self.settle(ctx)
+    }
+
+    fn on_verified(
+        &mut self,
+        ctx: &mut Context<'_>,
+        from: SocketAddr,
+        local: usize,
+        nominated: bool,
+    ) -> Result<(), Why> {
+        let limits = (ctx.config.paths, ctx.config.silent);
+        let change = self.paths.on_check(ctx.now.instant, from, local, nominated, limits);
+        if let Some(evicted) = change.evicted
+            && ctx.owners.get(&evicted) == Some(&ctx.id)
+        {
+            ctx.owners.remove(&evicted);
+        }
+        let owner = ctx.owners.insert(from, ctx.id);
+        let chosen = self.paths.chosen().is_some_and(|path| path.address == from);
+        if change.chosen || (chosen && owner != Some(ctx.id)) {
+            let event = Event::Verified { leg: self.leg, peer: ctx.id, address: from };
+            ctx.outbox.push_back(Output::Event(event));
+            self.reply = Some(from);
+        }
+        if matches!(self.stage, Stage::New | Stage::Checking { .. }) {
+            self.stage = Stage::Shaking { until: ctx.now.instant + ctx.config.handshake };
+        }
+        self.begin_as_client(ctx)
+    }
+
+    /// Where the far side insists on being asked, we begin, as soon as a path stands.
+    fn begin_as_client(&mut self, ctx: &mut Context<'_>) -> Result<(), Why> {
+        let shaking = matches!(self.stage, Stage::Shaking { .. });
+        if self.far_client || self.role.is_some() || !shaking || self.fingerprints.is_none() {
+            return Ok(());
+        }
+        self.begin(ctx, true)
+    }
+
+    fn begin(&mut self, ctx: &mut Context<'_>, client: bool) -> Result<(), Why> {
+        self.role = Some(client);
+        self.tap.lock().now = Some(ctx.now.instant);
+        self.rtc
+            .handle_input(str0m::Input::Timeout(ctx.now.instant))
+            .and_then(|()| self.rtc.direct_api().start_dtls(client))
+            .map_err(|_| "DTLS could not begin")
+    }
+
+    /// Whether it will take this DTLS datagram, which comes from one of its verified addresses.
+    pub fn wants_dtls(&self) -> bool {
+        self.role.is_some() || self.far_client
+    }
+
+    /// A DTLS datagram from a verified address.
+    pub fn handle_dtls(&mut self, ctx: &mut Context<'_>, from: SocketAddr, data: &[u8]) -> Result<(), Why> {
+        let Some(path) = self.paths.find(from) else { return Ok(()) };
+        let Some(candidate) = ctx.config.candidates.get(path.local) else { return Ok(()) };
+        let to = alias(path.local, candidate.local);
+        if self.role.is_none() {
+            self.begin(ctx, false)?;
+        }
+        self.reply = Some(from);
+        self.tap.lock().now = Some(ctx.now.instant);
+        let Ok(receive) = Receive::new(Protocol::Udp, from, to, data) else {
+            ctx.counters.dtls_refused += 1;
+            return Ok(());
+        };
+        let input = str0m::Input::Receive(ctx.now.instant, receive);
+        self.rtc.handle_input(input).map_err(|_| "str0m refused a DTLS datagram")?;
+        self.settle(ctx)
+    }
+
+    /// Sends what str0m has of its own (answers to checks); true where one of them tells `awaited` success.
+    fn poll_rtc(&mut self, ctx: &mut Context<'_>, awaited: Option<SocketAddr>) -> Result<bool, Why> {
+        let mut answered = false;
+        for _ in 0..POLLS {
+            match self.rtc.poll_output().map_err(|_| "ICE or DTLS failed")? {
+                str0m::Output::Timeout(_) => break,
+                str0m::Output::Event(_) => {}
+                str0m::Output::Transmit(send) => {
+                    let mut places = 0..ctx.config.candidates.len().min(CANDIDATES);
+                    let local = places.find(|&n| alias(n, send.source) == send.source);
+                    let Some(local) = local else { continue };
+                    answered |= Some(send.destination) == awaited && stun::is_success(&send.contents);
+                    ctx.send(local, send.destination, send.contents.to_vec());
+                }
+            }
+        }
+        Ok(answered)
+    }
+
+    /// Lets str0m act, then takes what the tap caught.
+    fn settle(&mut self, ctx: &mut Context<'_>) -> Result<(), Why> {
+        self.poll_rtc(ctx, None)?;
+        let tap = self.tap.clone();
+        let mut tap = tap.lock();
+        ctx.counters.dtls_refused += std::mem::take(&mut tap.refused);
+        let path = self.reply.and_then(|reply| self.paths.find(reply)).or_else(|| self.paths.chosen());
+        for packet in tap.packets.drain(..) {
+            if let Some(path) = path {
+                ctx.send(path.local, path.address, packet);
+            }
+        }
+        if let Some(certificate) = tap.certificate.take() {
+            self.certificate = Some(certificate);
+        }
+        if std::mem::take(&mut tap.closed) {
+            // A page that is reloaded says this too: its call lives on for the grace of the call machine.
+            ctx.counters.closed_by_peer += 1;
+        }
+        if let (Some(certificate), Some(prints)) = (&self.certificate, &self.fingerprints)
+            && !prints.know(certificate)
+        {
+            return Err("the certificate is not the one whose fingerprint was announced");
+        }
+        if self.stage == Stage::Connected {
+            return Ok(());
+        }
+        if tap.failed {
+            return Err("the DTLS handshake failed");
+        }
+        if !tap.finished || self.fingerprints.is_none() {
+            return Ok(());
+        }
+        if self.certificate.is_none() {
+            return Err("the far side showed no certificate");
+        }
+        let keys = tap.keys.take().ok_or("the handshake agreed on no SRTP profile")?;
+        self.stage = Stage::Connected;
+        ctx.counters.connected += 1;
+        let event = Event::Connected { leg: self.leg, peer: ctx.id, keys: Box::new(keys) };
+        ctx.outbox.push_back(Output::Event(event));
+        Ok(())
+    }
+
+    /// When it wants to be woken.
+    pub fn deadline(&self, now: Now, config: &Config) -> Option<Instant> {
+        let dtls = self.role.and_then(|_| self.tap.lock().timeout);
+        let stage = match self.stage {
+            Stage::New => None,
+            Stage::Checking { until } | Stage::Shaking { until } => Some(until),
+            Stage::Connected => self.paths.heard().map(|heard| heard + config.idle),
+        };
+        let dtls = dtls.filter(|&at| self.is_shaking() || at < now.instant + AT_LEISURE);
+        [dtls, stage].into_iter().flatten().min()
+    }
+
+    /// Its deadline has come.
+    pub fn handle_timeout(&mut self, ctx: &mut Context<'_>) -> Result<(), Why> {
+        let now = ctx.now.instant;
+        match self.stage {
+            Stage::Checking { until } if now >= until => return Err("no connectivity check came"),
+            Stage::Shaking { until } if now >= until => return Err("the DTLS handshake took too long"),
+            Stage::Connected if self.paths.heard().is_some_and(|heard| now >= heard + ctx.config.idle) => {
+                return Err("the far side stopped its consent checks");
+            }
+            _ => {}
+        }
+        let due = self.role.is_some() && self.tap.lock().timeout.is_some_and(|at| at <= now);
+        if due {
+            self.tap.lock().now = Some(now);
+            self.rtc.handle_input(str0m::Input::Timeout(now)).map_err(|_| "str0m refused the time")?;
+            self.settle(ctx)?;
+        }
+        Ok(())
+    }
+
+    /// Says `close_notify`, where there is anyone to hear it.
+    pub fn close(&mut self, ctx: &mut Context<'_>) {
+        if self.stage == Stage::Connected && self.rtc.close().is_ok() {
+            // Whatever goes wrong now, it is over.
+            let _ = self.settle(ctx);
+        }
+    }
+}
+
+/// Looks at what a description says before anything is done with it.
+fn examine(ctx: &mut Context<'_>, remote: &Remote) -> Result<Fingerprints, Why> {
+    // RFC 8839 section 5.4.
+    if !(4..=256).contains(&remote.ufrag.len()) || !(22..=256).contains(&remote.pwd.len()) {
+        return Err("the ICE credentials are too short or too long");
+    }
+    if remote.ice_lite {
+        return Err("both sides are ICE lite: nobody would check");
+    }
+    let useless = remote.candidates.iter().take(REMOTE_CANDIDATES).filter(|text| !is_usable(text)).count();
+    let beyond = remote.candidates.len().saturating_sub(REMOTE_CANDIDATES);
+    ctx.counters.candidates_ignored += (useless + beyond) as u64;
+    Fingerprints::new(&remote.fingerprints).ok_or("no usable certificate fingerprint")
+}
+
+/// Whether a candidate (RFC 8839 section 5.1) is one that could send to us: UDP, with an address.
+fn is_usable(candidate: &str) -> bool {
+    let mut words = candidate.split_ascii_whitespace().skip(2);
+    let udp = words.next().is_some_and(|transport| transport.eq_ignore_ascii_case("udp"));
+    let mut words = words.skip(1);
+    udp && words.next().is_some_and(|address| address.parse::<IpAddr>().is_ok())
+        && words.next().is_some_and(|port| port.parse::<u16>().is_ok())
+}
