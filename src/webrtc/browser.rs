@@ -2,6 +2,7 @@
 //!
 //! Only in tests and behind the feature `testkit`.
 
+pub use super::dtls::force_profile;
 use super::{Dtls, Local, Remote, dtls};
 use crate::base::Random;
 use crate::rtp::Keys;

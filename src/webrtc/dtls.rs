@@ -82,7 +82,7 @@ fn config() -> &'static Arc<dimpl::Config> {
             // RFC 9147 section 5.8.2: 400 ms for real-time media; doubled six times it outlasts our own deadline.
             .flight_start_rto(Duration::from_millis(400))
             .flight_retries(6)
-            .handshake_timeout(Duration::from_secs(60))
+            .handshake_timeout(Duration::from_mins(1))
             .build();
         Arc::new(config.expect("a constant configuration is valid"))
     })

@@ -17,7 +17,7 @@ pub struct Path {
 /// All of them, few and bounded.
 #[derive(Debug, Default)]
 pub struct Paths {
-    paths: Vec<Path>,
+    held: Vec<Path>,
     chosen: Option<SocketAddr>,
     nominated: bool,
     seen: usize,
@@ -40,7 +40,7 @@ impl Paths {
 
     /// Whether it was verified and is still held.
     pub fn find(&self, address: SocketAddr) -> Option<Path> {
-        self.paths.iter().find(|path| path.address == address).copied()
+        self.held.iter().find(|path| path.address == address).copied()
     }
 
     /// Where we send.
@@ -50,12 +50,12 @@ impl Paths {
 
     /// All addresses held.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.paths.iter().map(|path| path.address)
+        self.held.iter().map(|path| path.address)
     }
 
     /// When any of them was heard last.
     pub fn heard(&self) -> Option<Instant> {
-        self.paths.iter().map(|path| path.heard).max()
+        self.held.iter().map(|path| path.heard).max()
     }
 
     /// After an ICE restart the next check decides anew; what is held stays (make before break).
@@ -76,11 +76,11 @@ impl Paths {
         let (most, silent) = limits;
         let mut change = Change::default();
         let old = self.chosen();
-        if let Some(path) = self.paths.iter_mut().find(|path| path.address == address) {
+        if let Some(path) = self.held.iter_mut().find(|path| path.address == address) {
             (path.heard, path.local) = (now, local);
         } else {
             change.evicted = self.make_room(most);
-            self.paths.push(Path { address, local, heard: now });
+            self.held.push(Path { address, local, heard: now });
             self.seen += 1;
             // The newest wins until the far side says which.
             change.chosen = !self.nominated;
@@ -96,12 +96,12 @@ impl Paths {
     }
 
     fn make_room(&mut self, most: usize) -> Option<SocketAddr> {
-        if self.paths.len() < most.max(2) {
+        if self.held.len() < most.max(2) {
             return None;
         }
-        let spare = self.paths.iter().enumerate().filter(|(_, path)| Some(path.address) != self.chosen);
+        let spare = self.held.iter().enumerate().filter(|(_, path)| Some(path.address) != self.chosen);
         let (oldest, _) = spare.min_by_key(|(_, path)| path.heard)?;
-        Some(self.paths.swap_remove(oldest).address)
+        Some(self.held.swap_remove(oldest).address)
     }
 }
 

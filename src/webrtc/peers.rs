@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub struct Peers {
     config: Arc<Config>,
     random: Random,
-    peers: Slab<PeerId, Peer>,
+    table: Slab<PeerId, Peer>,
     /// By our user name fragments.
     names: Map<String, PeerId>,
     /// By verified far address: the newest to verify it owns it.
@@ -31,7 +31,7 @@ pub struct Peers {
 
 impl std::fmt::Debug for Peers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Peers({} of {})", self.peers.len(), self.config.peers)
+        write!(f, "Peers({} of {})", self.table.len(), self.config.peers)
     }
 }
 
@@ -40,7 +40,7 @@ impl Peers {
     pub fn new(shard: ShardId, config: Arc<Config>, random: Random) -> Peers {
         Peers {
             random,
-            peers: Slab::new(shard, config.peers),
+            table: Slab::new(shard, config.peers),
             names: Map::default(),
             owners: Map::default(),
             wheel: Wheel::default(),
@@ -61,18 +61,18 @@ impl Peers {
 
     /// How many transports there are.
     pub fn len(&self) -> usize {
-        self.peers.len()
+        self.table.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.peers.is_empty()
+        self.table.is_empty()
     }
 
     /// Whose verified address this is.
     pub fn owner(&self, address: SocketAddr) -> Option<(PeerId, LegId)> {
         let id = *self.owners.get(&address)?;
-        Some((id, self.peers.get(id)?.leg))
+        Some((id, self.table.get(id)?.leg))
     }
 
     /// Lets one peer act; ends it where it fails, else arms its timer anew.
@@ -82,7 +82,7 @@ impl Peers {
         id: PeerId,
         act: impl FnOnce(&mut Peer, &mut Context<'_>) -> Result<(), Why>,
     ) {
-        let Some(peer) = self.peers.get_mut(id) else { return };
+        let Some(peer) = self.table.get_mut(id) else { return };
         let before = peer.is_shaking();
         let mut ctx = Context {
             id,
@@ -108,7 +108,7 @@ impl Peers {
     }
 
     fn arm(&mut self, now: Now, id: PeerId) {
-        let Some(peer) = self.peers.get_mut(id) else { return };
+        let Some(peer) = self.table.get_mut(id) else { return };
         let wanted = peer.deadline(now, &self.config);
         // One that is armed too early wakes once for nothing; a check every few seconds needs no new timer each time.
         match (wanted, peer.timer) {
@@ -127,7 +127,7 @@ impl Peers {
     }
 
     fn forget(&mut self, id: PeerId) {
-        let Some(peer) = self.peers.remove(id) else { return };
+        let Some(peer) = self.table.remove(id) else { return };
         self.shaking -= usize::from(peer.is_shaking());
         for name in peer.names() {
             self.names.remove(name);
@@ -146,7 +146,7 @@ impl Peers {
         match command {
             Command::Open { leg, remote } => self.open(now, leg, remote.as_deref()),
             Command::Describe { peer, remote } => {
-                self.with(now, peer, |peer, ctx| peer.describe(ctx, &remote))
+                self.with(now, peer, |peer, ctx| peer.describe(ctx, &remote));
             }
             Command::Restart { peer } => self.with(now, peer, |peer, ctx| {
                 peer.restart(ctx);
@@ -163,7 +163,7 @@ impl Peers {
     }
 
     fn open(&mut self, now: Now, leg: LegId, remote: Option<&Remote>) {
-        let peer = self.peers.next_key().and_then(|id| {
+        let peer = self.table.next_key().and_then(|id| {
             let mut ctx = Context {
                 id,
                 now,
@@ -176,7 +176,7 @@ impl Peers {
             };
             Peer::open(&mut ctx, leg)
         });
-        let Some(id) = peer.and_then(|peer| self.peers.insert(peer).ok()) else {
+        let Some(id) = peer.and_then(|peer| self.table.insert(peer).ok()) else {
             self.counters.full += 1;
             self.outbox.push_back(Output::Event(Event::Full { leg }));
             return;
@@ -215,7 +215,7 @@ impl Peers {
 
     fn on_dtls(&mut self, now: Now, from: SocketAddr, data: &[u8]) {
         let owner = self.owners.get(&from).copied();
-        let Some((id, peer)) = owner.and_then(|id| Some((id, self.peers.get(id)?))) else {
+        let Some((id, peer)) = owner.and_then(|id| Some((id, self.table.get(id)?))) else {
             self.counters.dtls_unverified += 1;
             return;
         };
@@ -271,7 +271,7 @@ impl Machine for Peers {
             self.with(now, id, |peer, ctx| peer.handle_dtls(ctx, from, &data));
         }
         while let Some(id) = self.wheel.expire(now.instant) {
-            if let Some(peer) = self.peers.get_mut(id) {
+            if let Some(peer) = self.table.get_mut(id) {
                 peer.timer = None;
                 self.with(now, id, Peer::handle_timeout);
             }
@@ -291,18 +291,18 @@ impl Machine for Peers {
 
     fn check_invariants(&self) {
         let mut shaking = 0;
-        for (id, peer) in self.peers.iter() {
+        for (id, peer) in self.table.iter() {
             shaking += usize::from(peer.is_shaking());
             for name in peer.names() {
                 assert_eq!(self.names.get(name), Some(&id), "{id:?} is not found by its name");
             }
         }
         assert_eq!(shaking, self.shaking, "handshakes in progress");
-        assert!(self.names.len() <= 2 * self.peers.len());
-        assert!(self.wheel.len() <= self.peers.len());
+        assert!(self.names.len() <= 2 * self.table.len());
+        assert!(self.wheel.len() <= self.table.len());
         assert!(self.backlog.len() <= self.config.backlog);
         for (address, id) in &self.owners {
-            let peer = self.peers.get(*id).expect("an address outlived its peer");
+            let peer = self.table.get(*id).expect("an address outlived its peer");
             assert!(peer.addresses().any(|own| own == *address), "{id:?} owns a foreign address");
         }
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::rtp::Profile;
-use crate::webrtc::dtls::force_profile;
+use crate::webrtc::browser::force_profile;
 
 #[test]
 fn keys_agree_in_every_version_and_role() {

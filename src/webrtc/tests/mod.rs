@@ -170,13 +170,13 @@ impl World {
     }
 
     /// Both ends are up, and their keys agree.
-    fn expect_connected(&mut self) -> Box<Keys> {
+    fn expect_connected(&mut self) -> Keys {
         let event = self.event_within(Duration::from_secs(30));
         let Some(Event::Connected { keys, .. }) = event else { panic!("not connected: {event:?}") };
         self.run(Duration::from_millis(200));
         let theirs = self.browser.keys().expect("the browser has keys, too");
         assert_eq!(keys.profile, theirs.profile);
         assert_eq!((keys.send, keys.receive), (theirs.receive, theirs.send));
-        keys
+        *keys
     }
 }
