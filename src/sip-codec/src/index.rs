@@ -19,30 +19,30 @@ pub(crate) struct Entry {
 const NONE: Entry = Entry { number: name::OTHER, name: 0, value: 0, end: 0 };
 
 impl Entry {
-    pub(crate) fn name<'a>(&self, head: &'a str) -> Name<'a> {
+    pub(crate) fn name<'a>(self, head: &'a str) -> Name<'a> {
         name::known(self.number).unwrap_or_else(|| {
             let from = head.get(self.name as usize..).unwrap_or("");
             Name::Other(text::take(from, text::TOKEN).0)
         })
     }
 
-    pub(crate) fn value<'a>(&self, head: &'a str) -> &'a str {
+    pub(crate) fn value<'a>(self, head: &'a str) -> &'a str {
         head.get(self.value as usize..self.end as usize).unwrap_or("")
     }
 
-    pub(crate) fn number(&self) -> u8 {
+    pub(crate) fn number(self) -> u8 {
         self.number
     }
 
     /// The value, of a section not yet known to be UTF-8.
-    pub(crate) fn value_of<'a>(&self, data: &'a [u8]) -> Result<&'a str, Error> {
+    pub(crate) fn value_of<'a>(self, data: &'a [u8]) -> Result<&'a str, Error> {
         let value = data.get(self.value as usize..self.end as usize).unwrap_or(&[]);
         std::str::from_utf8(value).map_err(|_| Error::NotUtf8)
     }
 
     /// True if this is the name, given with its number.
     #[inline]
-    pub(crate) fn is(&self, number: u8, name: Name<'_>, head: &str) -> bool {
+    pub(crate) fn is(self, number: u8, name: Name<'_>, head: &str) -> bool {
         self.number == number
             && (number != name::OTHER || self.name(head).as_str().eq_ignore_ascii_case(name.as_str()))
     }

@@ -200,9 +200,15 @@ impl<'a> Name<'a> {
 }
 
 impl PartialEq for Name<'_> {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
-        let (a, b) = (self.number(), other.number());
-        a == b && (a != OTHER || self.as_str().eq_ignore_ascii_case(other.as_str()))
+        match (self, other) {
+            (Self::Other(text), name) | (name, Self::Other(text)) => {
+                let (a, b) = (find(text.as_bytes()), name.number());
+                a == b && (a != OTHER || text.eq_ignore_ascii_case(name.as_str()))
+            }
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
     }
 }
 
