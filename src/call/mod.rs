@@ -1,6 +1,30 @@
 //! The call machine (B2BUA): joins legs, whatever room speaks for them. Knows no SIP text and no JSON.
+//!
+//! A call has two [`half::Half`]s: the leg that came in and the leg that goes out, each with its signalling side, its
+//! media side and, for a browser, its transport. It is prepared (media and transports are opened), rings, talks, and
+//! is over; [`state::State`] says what each of these knows. A renegotiation on one leg goes to the other only if the
+//! other must know.
+
+mod agree;
+mod calls;
+mod change;
+mod config;
+mod core;
+mod describe;
+mod finish;
+mod half;
+mod record;
+mod setup;
+mod state;
+
+#[cfg(test)]
+mod tests;
 
 use crate::{leg, media, webrtc};
+pub use calls::Calls;
+pub use config::{Config, Route, RouteFrom, RouteTo, Trunk, codecs};
+pub use core::Counters;
+pub use record::Record;
 
 /// What is pushed in.
 #[derive(Debug)]
@@ -24,4 +48,6 @@ pub enum Output {
     Web(webrtc::Command),
     /// To the media plane.
     Media(media::Command),
+    /// A call is over: its one and only record.
+    Record(Box<Record>),
 }

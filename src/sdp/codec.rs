@@ -42,6 +42,16 @@ impl Codec {
             .unwrap_or(&self.name)
     }
 
+    /// The audio codec that a configuration names: `opus`, or a name of RFC 3551 (`pcmu`, `g722`).
+    pub fn named(name: &str) -> Option<Codec> {
+        if name.eq_ignore_ascii_case("opus") {
+            return Some(Codec::new(name, 48000, 2));
+        }
+        let &(_, name, clock, channels) =
+            AUDIO.iter().find(|(_, known, ..)| known.eq_ignore_ascii_case(name))?;
+        Some(Codec::new(name, clock, channels))
+    }
+
     /// `telephone-event` at a clock rate (RFC 4733).
     pub fn telephone_event(clock: u32) -> Codec {
         Codec::new("telephone-event", clock, 1)

@@ -85,28 +85,22 @@ fn h264_profile(fmtp: &str) -> String {
     id.get(..4).unwrap_or(id).to_ascii_lowercase()
 }
 
-/// Gives each codec of an offer its number: the one that `known` descriptions of the stream gave it before (a number
-/// never changes its meaning in a session, RFC 3264 section 8.3.2), else `wish`, else its static one, else a free
+/// Gives each codec of an offer its number: the one that it had before in this stream (`known`: a number never changes
+/// its meaning in a session, RFC 3264 section 8.3.2), else the one it comes with, else its static one, else a free
 /// dynamic one.
-pub fn number(wishes: Vec<Payload>, known: &[&Media]) -> Vec<Payload> {
-    let before = |codec: &Codec| {
-        known.iter().flat_map(|media| media.payload_types()).find(|p| p.codec == *codec).map(|p| p.number)
-    };
-    let foreign = |number: u8, codec: &Codec| {
-        known
-            .iter()
-            .any(|media| media.codec(number).is_some_and(|c| c != *codec && media.payloads.contains(&number)))
-    };
+pub fn number(wishes: Vec<Payload>, known: &[Payload]) -> Vec<Payload> {
     let mut given: Vec<Payload> = Vec::with_capacity(wishes.len());
     for mut wish in wishes {
-        let free =
-            |n: &u8, given: &[Payload]| !given.iter().any(|p| p.number == *n) && !foreign(*n, &wish.codec);
-        let mut candidates = before(&wish.codec)
-            .into_iter()
-            .chain(wish.codec.static_number())
-            .chain(Some(wish.number).filter(|n| *n >= 96))
-            .chain((96..=127).chain(35..=63));
-        let Some(number) = candidates.find(|n| free(n, &given)) else { continue };
+        let own = wish.codec.static_number();
+        let before = known.iter().find(|old| old.codec == wish.codec).map(|old| old.number);
+        let wished = Some(wish.number).filter(|&n| (96..=127).contains(&n) || Some(n) == own);
+        let free = |n: &u8| {
+            !given.iter().any(|other| other.number == *n)
+                && !known.iter().any(|old| old.number == *n && old.codec != wish.codec)
+        };
+        // 35 to 63: dynamic numbers for when those from 96 on are used up (RFC 3551 section 3).
+        let mut candidates = before.into_iter().chain(wished).chain(own).chain((96..=127).chain(35..=63));
+        let Some(number) = candidates.find(free) else { continue };
         wish.number = number;
         given.push(wish);
     }
@@ -352,7 +346,7 @@ mod tests {
             wish(8, Codec::new("PCMA", 8000, 1)),
             wish(0, Codec::new("PCMU", 8000, 1)),
         ];
-        assert_eq!(numbers(&number(wishes, &[&known.media[0]])), [97, 96, 8, 0]);
+        assert_eq!(numbers(&number(wishes, &known.media[0].payload_types())), [97, 96, 8, 0]);
     }
 
     #[test]

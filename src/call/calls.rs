@@ -1,0 +1,431 @@
+//! All calls of a shard: who may begin one, whom an event is for, and when all must end.
+
+use super::agree;
+use super::config::{Config, RouteTo};
+use super::core::{Core, Counters, Timer};
+use super::finish::to_caller;
+use super::half::{Half, Opened};
+use super::record::Record;
+use super::setup::common;
+use super::state::{Call, Facts, Preparing, State};
+use super::{Input, Output};
+use crate::base::{
+    CallId, Deadline, LegId, Machine, Map, Mint, Now, PeerId, Random, RealmId, Set, ShardId, Side, Slab,
+    Wheel,
+};
+use crate::leg::{Callee, Cause, Command, Event, Incoming, Party, Reason, Source, Target, TrunkId};
+use crate::media::Kind;
+use crate::sdp::Codec;
+use crate::{media, webrtc};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The call machine of a shard.
+#[derive(Debug)]
+pub struct Calls {
+    core: Core,
+    slots: Slab<CallId, Call>,
+    /// When draining, the moment at which all calls end.
+    draining: Option<Instant>,
+}
+
+/// Where an admitted call goes, and how its legs look.
+struct Plan {
+    target: Target,
+    callee: Party,
+    incoming: Half,
+    outgoing: Half,
+}
+
+impl Calls {
+    /// No calls yet.
+    pub fn new(shard: ShardId, config: Arc<Config>, random: Random) -> Calls {
+        Calls {
+            slots: Slab::new(shard, config.calls),
+            core: Core {
+                config,
+                random,
+                mint: Mint::new(shard, true),
+                outbox: VecDeque::new(),
+                legs: Map::default(),
+                accounts: Map::default(),
+                peers: Map::default(),
+                media: Set::default(),
+                wheel: Wheel::default(),
+                counters: Counters::default(),
+            },
+            draining: None,
+        }
+    }
+
+    /// What it has seen.
+    pub fn counters(&self) -> &Counters {
+        &self.core.counters
+    }
+
+    /// How many calls there are.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// The call that a leg belongs to.
+    pub fn call_of(&self, leg: LegId) -> Option<CallId> {
+        self.core.legs.get(&leg).copied()
+    }
+
+    /// Lets a leg's call act; it is forgotten where it is over.
+    fn with(&mut self, leg: LegId, act: impl FnOnce(&mut Call, &mut Core)) {
+        match self.call_of(leg) {
+            Some(id) => self.with_call(id, act),
+            None => self.core.counters.stray += 1,
+        }
+    }
+
+    fn with_call(&mut self, id: CallId, act: impl FnOnce(&mut Call, &mut Core)) {
+        let Some(call) = self.slots.get_mut(id) else { return };
+        act(call, &mut self.core);
+        if call.is_over() {
+            self.slots.remove(id);
+        }
+    }
+
+    fn on_leg(&mut self, now: Now, event: Event) {
+        if let Event::Incoming(incoming) = event {
+            self.on_incoming(now, *incoming);
+            return;
+        }
+        let leg = event.leg();
+        self.with(leg, |call, core| {
+            if let Some(end) = call.end(leg) {
+                call.on_leg(core, now, end, event);
+            }
+        });
+    }
+
+    fn on_incoming(&mut self, now: Now, incoming: Incoming) {
+        self.core.counters.incoming += 1;
+        if self.core.legs.contains_key(&incoming.leg) {
+            self.core.counters.stray += 1;
+            return;
+        }
+        match self.admit(&incoming) {
+            Ok(plan) => self.begin(now, incoming, plan),
+            Err(reason) => self.turn_away(now, incoming, reason),
+        }
+    }
+
+    /// Refuses a leg that is no call yet.
+    fn turn_away(&mut self, now: Now, incoming: Incoming, reason: Reason) {
+        let core = &mut self.core;
+        core.counters.ended += 1;
+        core.leg(Command::End { leg: incoming.leg, reason });
+        core.outbox.push_back(Output::Record(Box::new(Record {
+            call: None,
+            incoming: incoming.leg,
+            outgoing: None,
+            key: incoming.key,
+            callee: party(&incoming.callee),
+            source: incoming.source,
+            caller: incoming.caller,
+            target: None,
+            started: now.unix,
+            answered: None,
+            ended: now.unix,
+            cause: reason.cause,
+            code: reason.code,
+        })));
+    }
+
+    /// Whether a leg may become a call, and where it goes.
+    fn admit(&mut self, incoming: &Incoming) -> Result<Plan, Reason> {
+        self.check_room(incoming)?;
+        let (target, callee) = self.find_target(incoming)?;
+        if let Target::Account(account) = &target {
+            self.check_account(account)?;
+        }
+        let halves = self.halves(incoming, &target);
+        let Some((mut inbound, outbound)) = halves else {
+            self.core.counters.refused_route += 1;
+            return Err(Cause::Forbidden.into());
+        };
+        if !offer_fits(incoming, &mut inbound, &outbound) {
+            self.core.counters.refused_offer += 1;
+            return Err(Cause::NotAcceptable.into());
+        }
+        Ok(Plan { target, callee, incoming: inbound, outgoing: outbound })
+    }
+
+    fn check_room(&mut self, incoming: &Incoming) -> Result<(), Reason> {
+        let counters = &mut self.core.counters;
+        if self.draining.is_some() {
+            counters.refused_draining += 1;
+            return Err(Cause::Overloaded.into());
+        }
+        if self.slots.len() >= self.core.config.calls {
+            counters.refused_cap += 1;
+            return Err(Cause::Overloaded.into());
+        }
+        if incoming.hops == 0 {
+            counters.refused_hops += 1;
+            return Err(Cause::Loop.into());
+        }
+        match &incoming.source {
+            Source::Account(account) => self.check_account(&account.clone()),
+            Source::Trunk(_) => Ok(()),
+        }
+    }
+
+    fn check_account(&mut self, account: &crate::leg::Account) -> Result<(), Reason> {
+        let calls = self.core.accounts.get(account).copied().unwrap_or(0);
+        if calls < self.core.config.calls_per_account {
+            return Ok(());
+        }
+        self.core.counters.refused_account_cap += 1;
+        Err(Cause::Overloaded.into())
+    }
+
+    /// A browser is called only from a trunk: a browser's own call always goes out (design, section 1).
+    fn find_target(&mut self, incoming: &Incoming) -> Result<(Target, Party), Reason> {
+        let callee = party(&incoming.callee);
+        if let (Callee::Account(account), Source::Trunk(_)) = (&incoming.callee, &incoming.source) {
+            return Ok((Target::Account(account.clone()), callee));
+        }
+        match self.core.config.route(&incoming.source, &callee.user) {
+            Some(RouteTo::Trunk(trunk)) => Ok((Target::Trunk(trunk), callee)),
+            Some(RouteTo::Reject(reason)) => {
+                self.core.counters.refused_route += 1;
+                Err(to_caller(reason))
+            }
+            None => {
+                self.core.counters.refused_route += 1;
+                Err(Cause::NotFound.into())
+            }
+        }
+    }
+
+    /// Both halves of a call. `None` where a trunk is not known.
+    fn halves(&mut self, incoming: &Incoming, target: &Target) -> Option<(Half, Half)> {
+        let config = self.core.config.clone();
+        let rtp =
+            |trunk: TrunkId| config.trunk(trunk).map(|trunk| (Kind::Rtp(trunk.realm), trunk.codecs.clone()));
+        let (kind, allowed) = match (incoming.leg.side(), &incoming.source) {
+            (Side::Web, _) => (Kind::Web, config.browser.clone()),
+            (Side::Sip, Source::Trunk(trunk)) => rtp(*trunk)?,
+            (Side::Sip, Source::Account(_)) => (Kind::Rtp(RealmId::default()), config.browser.clone()),
+        };
+        let inbound = self.half(incoming.leg, kind, allowed);
+        let (side, kind, allowed) = match target {
+            Target::Account(_) => (Side::Web, Kind::Web, config.browser.clone()),
+            Target::Trunk(trunk) => {
+                let (kind, allowed) = rtp(*trunk)?;
+                (Side::Sip, kind, allowed)
+            }
+        };
+        let leg = self.core.mint.leg(side);
+        Some((inbound, self.half(leg, kind, allowed)))
+    }
+
+    fn half(&mut self, leg: LegId, kind: Kind, allowed: Vec<Codec>) -> Half {
+        let id = self.core.random.u64();
+        Half::new(leg, kind, allowed, id, &self.core.config.session_name)
+    }
+
+    fn begin(&mut self, now: Now, incoming: Incoming, plan: Plan) {
+        let Some(id) = self.slots.next_key() else {
+            self.core.counters.refused_cap += 1;
+            self.turn_away(now, incoming, Cause::Overloaded.into());
+            return;
+        };
+        let core = &mut self.core;
+        let facts = Facts {
+            key: incoming.key,
+            source: incoming.source,
+            caller: incoming.caller,
+            callee: plan.callee,
+            target: plan.target,
+            hops: incoming.hops - 1,
+            started: now.unix,
+            answered: None,
+        };
+        facts.accounts().for_each(|account| core.count_account(account));
+        let (mut inbound, mut outbound) = (plan.incoming, plan.outgoing);
+        inbound.signalled = true;
+        core.legs.insert(inbound.leg, id);
+        core.legs.insert(outbound.leg, id);
+        let offered = incoming.offer.as_ref().and_then(|offer| {
+            agree::transport(offer, offer.media.get(inbound.stream)?, None).filter(|_| inbound.is_web())
+        });
+        core.open(&mut inbound, offered);
+        core.open(&mut outbound, None);
+        let ring = core.arm(now, core.config.ring, id, Timer::Ring);
+        let state = State::Preparing(Preparing { offer: incoming.offer, ring });
+        let call = Call { id, facts, incoming: inbound, outgoing: outbound, joined: false, state };
+        // The key was free a moment ago, and nobody else inserts.
+        let _ = self.slots.insert(call);
+    }
+
+    fn on_web(&mut self, now: Now, event: webrtc::Event) {
+        match event {
+            webrtc::Event::Opened { leg, peer, local } => match self.call_of(leg) {
+                Some(id) => self.with_call(id, |call, core| {
+                    if let Some(end) = call.end(leg) {
+                        call.on_transport(core, now, end, peer, local);
+                    }
+                }),
+                // Its call was over before it stood.
+                None => self.core.web(webrtc::Command::Close { peer }),
+            },
+            webrtc::Event::Full { leg } => {
+                self.core.counters.web_full += 1;
+                self.with(leg, |call, core| call.finish(core, now, Cause::Overloaded.into(), None));
+            }
+            webrtc::Event::Verified { leg, peer, address } => self.with_peer(leg, peer, |_, core, _| {
+                core.media(media::Command::Path { leg, address });
+            }),
+            webrtc::Event::Connected { leg, peer, keys } => self.with_peer(leg, peer, |_, core, _| {
+                core.media(media::Command::Keys { leg, keys });
+            }),
+            webrtc::Event::Failed { leg, peer, .. } => self.with(leg, |call, core| {
+                // It may fail before it stood.
+                match call.end_of_peer(leg, peer).or_else(|| call.opening(leg)) {
+                    Some(end) => call.on_failed(core, now, end, peer),
+                    None => core.counters.stray += 1,
+                }
+            }),
+        }
+    }
+
+    fn with_peer(
+        &mut self,
+        leg: LegId,
+        peer: PeerId,
+        act: impl FnOnce(&mut Call, &mut Core, super::state::End),
+    ) {
+        self.with(leg, |call, core| match call.end_of_peer(leg, peer) {
+            Some(end) => act(call, core, end),
+            None => core.counters.stray += 1,
+        });
+    }
+
+    fn on_media(&mut self, now: Now, event: media::Event) {
+        match event {
+            media::Event::Opened { leg, address, ssrc, cname } => self.with(leg, |call, core| {
+                if let Some(end) = call.end(leg) {
+                    call.on_media(core, now, end, Opened { address, ssrc, cname });
+                }
+            }),
+            media::Event::Full { leg } => {
+                if !self.core.media.remove(&leg) {
+                    self.core.counters.stray += 1;
+                    return;
+                }
+                self.core.counters.media_full += 1;
+                self.with(leg, |call, core| call.finish(core, now, Cause::Overloaded.into(), None));
+            }
+        }
+    }
+
+    fn on_timer(&mut self, now: Now, id: CallId, timer: Timer) {
+        self.with_call(id, |call, core| match timer {
+            Timer::Ring => {
+                core.counters.ring_timeouts += 1;
+                call.finish(core, now, Cause::NoAnswer.into(), None);
+            }
+            Timer::FirstReply => {
+                core.counters.silent_timeouts += 1;
+                call.finish(core, now, Reason { cause: Cause::Unreachable, code: 504 }, None);
+            }
+            Timer::Retry => call.on_retry(core),
+        });
+    }
+
+    /// Ends all calls: the drain's deadline.
+    fn end_all(&mut self, now: Now) {
+        let all: Vec<CallId> = self.slots.iter().map(|(id, _)| id).collect();
+        for id in all {
+            self.core.counters.drained += 1;
+            self.with_call(id, |call, core| {
+                let cause = if call.facts.answered.is_some() { Cause::Hangup } else { Cause::Overloaded };
+                call.finish(core, now, cause.into(), None);
+            });
+        }
+    }
+}
+
+/// The called party as a name or number.
+fn party(callee: &Callee) -> Party {
+    match callee {
+        Callee::Account(account) => Party { user: account.name().into(), ..Party::default() },
+        Callee::Dialled(party) => party.clone(),
+    }
+}
+
+/// Whether anything of an offer can be had by both legs. A missing one can only where the caller is a SIP party.
+fn offer_fits(incoming: &Incoming, inbound: &mut Half, outbound: &Half) -> bool {
+    let Some(offer) = &incoming.offer else {
+        return inbound.is_sip()
+            && inbound.allowed.iter().any(|codec| !codec.is_auxiliary() && outbound.allowed.contains(codec));
+    };
+    let Some(place) = agree::stream(inbound.kind, offer) else { return false };
+    inbound.stream = place;
+    offer.media.get(place).is_some_and(|media| !common(&media.payload_types(), inbound, outbound).is_empty())
+}
+
+impl Machine for Calls {
+    type Input<'a> = Input;
+    type Output = Output;
+
+    fn handle_input(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Leg(event) => self.on_leg(now, event),
+            Input::Web(event) => self.on_web(now, event),
+            Input::Media(event) => self.on_media(now, event),
+            Input::Drain => {
+                self.draining.get_or_insert(now.instant + self.core.config.drain);
+            }
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        while let Some((id, timer)) = self.core.wheel.expire(now.instant) {
+            self.on_timer(now, id, timer);
+        }
+        if self.draining.is_some_and(|deadline| deadline <= now.instant) {
+            self.end_all(now);
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.core.outbox.pop_front()
+    }
+
+    fn poll_timeout(&mut self) -> Option<Deadline> {
+        let timer = self.core.wheel.next().map(|at| Deadline { at, why: "call" });
+        let drain = self.draining.filter(|_| !self.slots.is_empty()).map(|at| Deadline { at, why: "drain" });
+        Deadline::sooner(timer, drain)
+    }
+
+    fn check_invariants(&self) {
+        assert!(self.slots.len() <= self.core.config.calls);
+        assert_eq!(self.core.legs.len(), 2 * self.slots.len(), "each call has two legs");
+        assert_eq!(self.core.media.len(), 2 * self.slots.len(), "each leg has one media side");
+        let mut peers = 0;
+        let mut accounts: Map<_, u32> = Map::default();
+        for (id, call) in self.slots.iter() {
+            assert_eq!(id, call.id);
+            call.check(&self.core);
+            peers +=
+                [&call.incoming, &call.outgoing].into_iter().filter(|half| half.peer().is_some()).count();
+            call.facts.accounts().for_each(|account| *accounts.entry(account.clone()).or_default() += 1);
+        }
+        assert_eq!(self.core.peers.len(), peers, "each transport is of a living leg");
+        assert_eq!(self.core.accounts, accounts);
+        assert!(accounts.values().all(|&calls| calls <= self.core.config.calls_per_account));
+    }
+}

@@ -1,0 +1,392 @@
+//! Changes of a call that stands: holds, new codecs, new addresses, ICE restarts, and re-offers of our own.
+
+use super::agree;
+use super::core::{Core, Timer};
+use super::describe::{fmtp, wishes, with_parameters};
+use super::half::{Half, Pending, Transport, Why};
+use super::state::{Call, End, State};
+use crate::base::Now;
+use crate::leg::{Cause, Command, Reason};
+use crate::sdp::negotiate::accept;
+use crate::sdp::{Codec, Direction, Payload, Session};
+use crate::webrtc;
+use std::time::Duration;
+
+/// How often a re-offer of ours is tried again that met one of theirs.
+const MOST_RETRIES: u8 = 5;
+
+/// What an offer asks for, read once.
+struct Asked {
+    place: usize,
+    types: Vec<Payload>,
+    direction: Direction,
+}
+
+impl Half {
+    fn asked(&self, offer: &Session) -> Option<Asked> {
+        let place = agree::stream(self.kind, offer)?;
+        let media = offer.media.get(place)?;
+        let types = accept(&media.payload_types(), &self.allowed);
+        let direction = agree::direction(self.kind, offer, media);
+        (!types.is_empty()).then_some(Asked { place, types, direction })
+    }
+
+    /// The codecs that this half's party may be heard in by `other`'s.
+    fn limit(&self, other: &Half, talking: bool) -> Vec<Codec> {
+        // A browser's codecs are never narrowed before the answer.
+        if other.local.is_none() || (self.is_web() && !talking) {
+            return self.allowed.clone();
+        }
+        if !other.is_web() {
+            let mut codecs = other.all_codecs();
+            if self.is_web() {
+                // A browser keeps its events of both clock rates, whatever the phone has.
+                codecs.extend(self.allowed.iter().filter(|codec| codec.is_telephone_event()).cloned());
+            }
+            return codecs;
+        }
+        // A browser takes whatever it has offered once: a re-offer of ours follows.
+        other.usable().into_iter().map(|payload| payload.codec).collect()
+    }
+}
+
+impl Call {
+    /// A party wants a change.
+    pub(super) fn on_offered(&mut self, core: &mut Core, end: End, offer: Option<Box<Session>>) {
+        let talking = matches!(self.state, State::Talking(_));
+        let (half, other) = self.halves(end);
+        let free = half.pending == Pending::None
+            && half.local.is_some()
+            && !matches!(half.transport, Transport::Restarting { .. });
+        let Some(offer) = offer else {
+            if free && talking {
+                self.offer_back(core, end);
+            } else {
+                self.refuse_glare(core, end);
+            }
+            return;
+        };
+        if !free {
+            self.refuse_glare(core, end);
+            return;
+        }
+        let Some(asked) = half.asked(&offer) else {
+            self.refuse_change(core, end);
+            return;
+        };
+        if half.is_web() {
+            self.on_web_offered(core, end, offer, asked.place);
+            return;
+        }
+        let common = !accept(&asked.types, &half.limit(other, talking)).is_empty();
+        // The other party must know of another direction, or of codecs that it has not; a browser of neither.
+        let same = asked.direction == half.party_direction();
+        if other.is_web() || (same && common) {
+            self.answer_change(core, end, offer);
+        } else if talking {
+            self.relay(core, end, offer, &asked);
+        } else {
+            self.refuse_glare(core, end);
+        }
+    }
+
+    fn refuse_glare(&mut self, core: &mut Core, end: End) {
+        core.counters.glare += 1;
+        core.refuse(self.half(end).leg, Cause::Pending.into());
+    }
+
+    fn refuse_change(&mut self, core: &mut Core, end: End) {
+        core.counters.changes_refused += 1;
+        core.refuse(self.half(end).leg, Cause::NotAcceptable.into());
+    }
+
+    /// A browser's offer: an ICE restart takes new credentials of ours first.
+    fn on_web_offered(&mut self, core: &mut Core, end: End, offer: Box<Session>, place: usize) {
+        let half = self.half(end);
+        let role = half.our_role(&offer);
+        let remote = offer.media.get(place).and_then(|media| agree::transport(&offer, media, role));
+        let (Some(remote), Transport::Open { peer, local }) = (remote, &half.transport) else {
+            self.refuse_change(core, end);
+            return;
+        };
+        let (peer, local) = (*peer, local.clone());
+        if !agree::restarts(half.described.as_ref(), &remote) {
+            core.describe(half, remote);
+            self.answer_change(core, end, offer);
+            return;
+        }
+        core.describe(half, remote);
+        half.transport = Transport::Restarting { peer, local };
+        half.pending = Pending::Theirs(offer);
+        core.web(webrtc::Command::Restart { peer });
+    }
+
+    /// New ICE credentials stand: the browser's offer is answered with them.
+    pub(super) fn on_restarted(&mut self, core: &mut Core, end: End) {
+        match std::mem::replace(&mut self.half(end).pending, Pending::None) {
+            Pending::Theirs(offer) => self.answer_change(core, end, offer),
+            other => self.half(end).pending = other,
+        }
+    }
+
+    /// Answers a change without the other party's knowing.
+    fn answer_change(&mut self, core: &mut Core, end: End, offer: Box<Session>) {
+        let talking = matches!(self.state, State::Talking(_));
+        let (half, other) = self.halves(end);
+        let want =
+            if half.is_web() || other.is_web() { Direction::SendRecv } else { other.party_direction() };
+        let limit = half.limit(other, talking);
+        if !accept_change(core, half, other, offer, &limit, want) {
+            self.refuse_change(core, end);
+            return;
+        }
+        self.join(core);
+        self.settle_codecs(core);
+    }
+
+    /// Passes a change on; its answer comes back by [`Call::on_accepted`].
+    fn relay(&mut self, core: &mut Core, end: End, offer: Box<Session>, asked: &Asked) {
+        let (half, other) = self.halves(end);
+        if other.pending != Pending::None {
+            self.refuse_glare(core, end);
+            return;
+        }
+        let common = accept(&asked.types, &other.allowed);
+        if common.is_empty() {
+            self.refuse_change(core, end);
+            return;
+        }
+        half.pending = Pending::Theirs(offer);
+        core.counters.relayed += 1;
+        send_offer(core, other, common, asked.direction, Why::Relay);
+    }
+
+    /// A party asks for an offer of ours.
+    fn offer_back(&mut self, core: &mut Core, end: End) {
+        let (half, other) = self.halves(end);
+        let limit = half.limit(other, true);
+        let usable: Vec<Payload> = half.usable().into_iter().filter(|p| limit.contains(&p.codec)).collect();
+        let want = if other.is_web() { Direction::SendRecv } else { other.party_direction() };
+        let offer = half.offer(usable, want);
+        let offer = half.send(offer);
+        half.pending = Pending::Ours(offer.clone(), Why::Asked);
+        core.leg(Command::Accept { leg: half.leg, answer: offer });
+    }
+
+    /// An offer of ours was answered.
+    pub(super) fn on_accepted(&mut self, core: &mut Core, now: Now, end: End, answer: Box<Session>) {
+        let half = self.half(end);
+        let (offer, why) = match std::mem::replace(&mut half.pending, Pending::None) {
+            Pending::Ours(offer, why) => (offer, why),
+            other => {
+                half.pending = other;
+                core.counters.stray += 1;
+                return;
+            }
+        };
+        if !adopt(core, half, offer, answer) {
+            core.counters.bad_answers += 1;
+            self.on_bad_answer(core, now, end, why);
+            return;
+        }
+        match why {
+            Why::Settle => self.calm(),
+            Why::Relay => self.answer_relayed(core, end.other()),
+            Why::Asked => self.tell_direction(core, end),
+        }
+        self.join(core);
+        self.settle_codecs(core);
+    }
+
+    /// An answer that accepts nothing: the leg goes on as it was, if it was.
+    fn on_bad_answer(&mut self, core: &mut Core, now: Now, end: End, why: Why) {
+        if self.half(end).local.is_none() {
+            self.finish(core, now, Cause::NotAcceptable.into(), None);
+        } else if why == Why::Relay {
+            self.refuse_relayed(core, end.other(), Cause::NotAcceptable.into());
+        }
+    }
+
+    /// An offer of ours was refused.
+    pub(super) fn on_refused(&mut self, core: &mut Core, now: Now, end: End, reason: Reason) {
+        let half = self.half(end);
+        let why = match &half.pending {
+            Pending::Ours(_, why) if *why != Why::Asked => *why,
+            _ => {
+                core.counters.stray += 1;
+                return;
+            }
+        };
+        half.pending = Pending::None;
+        if why == Why::Relay {
+            self.refuse_relayed(core, end.other(), reason);
+            self.settle_codecs(core);
+            return;
+        }
+        let State::Talking(talking) = &mut self.state else { return };
+        if reason.cause == Cause::Pending && talking.retry.is_none() && talking.retries < MOST_RETRIES {
+            talking.retries += 1;
+            // RFC 3261 section 14.1, for the one that began the call.
+            let after = Duration::from_millis(2_100 + core.random.below(190) * 10);
+            talking.retry = Some(core.arm(now, after, self.id, Timer::Retry));
+        }
+    }
+
+    /// A re-offer is due again.
+    pub(super) fn on_retry(&mut self, core: &mut Core) {
+        if let State::Talking(talking) = &mut self.state {
+            talking.retry = None;
+            self.settle_codecs(core);
+        }
+    }
+
+    fn calm(&mut self) {
+        if let State::Talking(talking) = &mut self.state {
+            talking.retries = 0;
+        }
+    }
+
+    /// The other party took a change that was passed on: so does this one.
+    fn answer_relayed(&mut self, core: &mut Core, end: End) {
+        let (half, other) = self.halves(end);
+        let Pending::Theirs(offer) = std::mem::replace(&mut half.pending, Pending::None) else { return };
+        let (limit, want) = (other.all_codecs(), other.party_direction());
+        if !accept_change(core, half, other, offer, &limit, want) {
+            self.refuse_change(core, end);
+        }
+    }
+
+    fn refuse_relayed(&mut self, core: &mut Core, end: End, reason: Reason) {
+        let half = self.half(end);
+        if let Pending::Theirs(_) = half.pending {
+            half.pending = Pending::None;
+            let code = if (400..700).contains(&reason.code) { reason.code } else { 488 };
+            core.refuse(half.leg, Reason { cause: reason.cause, code });
+        }
+    }
+
+    /// After an offer that we were asked for: a SIP party learns of another direction of the other one.
+    fn tell_direction(&mut self, core: &mut Core, end: End) {
+        let (half, other) = self.halves(end);
+        let direction = half.party_direction();
+        if half.is_web()
+            || other.is_web()
+            || other.pending != Pending::None
+            || other.our_direction() == direction
+        {
+            return;
+        }
+        let codecs = half.all_codecs();
+        let usable: Vec<Payload> = other.usable().into_iter().filter(|p| codecs.contains(&p.codec)).collect();
+        if usable.iter().any(|payload| !payload.codec.is_auxiliary()) {
+            core.counters.relayed += 1;
+            send_offer(core, other, usable, direction, Why::Settle);
+        }
+    }
+
+    /// Where a party sends a codec that the other one has not, offers it what both have (design, section 6).
+    pub(super) fn settle_codecs(&mut self, core: &mut Core) {
+        let State::Talking(talking) = &self.state else { return };
+        if talking.retry.is_some() {
+            return;
+        }
+        let busy = |half: &Half| {
+            half.pending != Pending::None || matches!(half.transport, Transport::Restarting { .. })
+        };
+        // One at a time: two at once could pass each other for ever.
+        if busy(&self.incoming) || busy(&self.outgoing) {
+            return;
+        }
+        for end in [End::In, End::Out] {
+            let (half, other) = self.halves(end);
+            if let Some(payloads) = half.unsettled(other) {
+                core.counters.settled += 1;
+                let direction = half.our_direction();
+                send_offer(core, half, payloads, direction, Why::Settle);
+                return;
+            }
+        }
+    }
+}
+
+impl Half {
+    /// What this party should be offered, where it sends what `other`'s party has not agreed to hear.
+    fn unsettled(&self, other: &Half) -> Option<Vec<Payload>> {
+        let sends = self.party_sends()?;
+        if other.formats.is_empty() || other.codecs().any(|codec| *codec == sends) {
+            return None;
+        }
+        let usable = self.usable();
+        let proper: Vec<Codec> =
+            other.codecs().filter(|codec| usable.iter().any(|p| p.codec == **codec)).cloned().collect();
+        if proper.is_empty() {
+            return None;
+        }
+        let along = |codec: &&Codec| {
+            codec.is_telephone_event()
+                && (codec.clock == 8000 || proper.iter().any(|p| p.clock == codec.clock))
+        };
+        let events = usable.iter().map(|payload| &payload.codec).filter(along).cloned();
+        let codecs: Vec<Codec> = proper.iter().cloned().chain(events).collect();
+        let known = |mut wish: Payload| {
+            if let Some(old) = usable.iter().find(|old| old.codec == wish.codec) {
+                wish.fmtp = fmtp(&old.codec, &old.fmtp);
+            }
+            wish
+        };
+        Some(wishes(&codecs, self.is_web()).into_iter().map(known).collect())
+    }
+}
+
+fn send_offer(core: &mut Core, half: &mut Half, payloads: Vec<Payload>, direction: Direction, why: Why) {
+    let offer = half.offer(payloads, direction);
+    let offer = half.send(offer);
+    half.pending = Pending::Ours(offer.clone(), why);
+    core.leg(Command::Offer { leg: half.leg, offer });
+}
+
+/// Makes our answer to an offer stand, and sends it. `false`, and nothing is sent, where nothing may be accepted.
+fn accept_change(
+    core: &mut Core,
+    half: &mut Half,
+    other: &Half,
+    offer: Box<Session>,
+    limit: &[Codec],
+    want: Direction,
+) -> bool {
+    let Some(asked) = half.asked(&offer) else { return false };
+    let payloads = accept(&asked.types, limit);
+    if payloads.is_empty() {
+        return false;
+    }
+    let payloads = with_parameters(payloads, &other.party_types());
+    let answer = half.answer(&offer, asked.place, &payloads, asked.direction.answer(want));
+    let answer = half.send(answer);
+    if !half.settle(answer.clone(), offer, asked.place) {
+        return false;
+    }
+    core.agree(half);
+    core.leg(Command::Accept { leg: half.leg, answer });
+    true
+}
+
+/// Makes an offer of ours and their answer stand.
+fn adopt(core: &mut Core, half: &mut Half, offer: Box<Session>, answer: Box<Session>) -> bool {
+    let place = half.stream;
+    let mut remote = None;
+    if half.is_web() {
+        let role = half.our_role(&answer);
+        remote = answer.media.get(place).and_then(|media| agree::transport(&answer, media, role));
+        if remote.is_none() {
+            return false;
+        }
+    }
+    if !half.settle(offer, answer, place) {
+        return false;
+    }
+    if let Some(remote) = remote {
+        core.describe(half, remote);
+    }
+    core.agree(half);
+    true
+}

@@ -1,0 +1,284 @@
+//! From a call's coming in to its answer.
+
+use super::agree;
+use super::core::{Core, Timer};
+use super::describe::{wishes, with_parameters};
+use super::half::{Half, Opened, Pending, Transport, Why};
+use super::state::{Call, End, Preparing, Ringing, State, Talking};
+use crate::base::{Now, PeerId};
+use crate::leg::{Cause, Command, Dial, Fork, Source, Target};
+use crate::media;
+use crate::sdp::negotiate::accept;
+use crate::sdp::{Codec, Direction, Payload, Session, Setup};
+use crate::webrtc;
+
+/// Early answers that are kept for each call.
+const MOST_FORKS: usize = 8;
+
+impl Call {
+    /// A media side stands.
+    pub(super) fn on_media(&mut self, core: &mut Core, now: Now, end: End, opened: Opened) {
+        let half = self.half(end);
+        if half.opened.is_some() || (!half.is_web() && opened.address.is_none()) {
+            core.counters.stray += 1;
+            return;
+        }
+        half.opened = Some(opened);
+        self.on_ready(core, now);
+    }
+
+    /// A transport stands, or stands with new ICE credentials.
+    pub(super) fn on_transport(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        end: End,
+        peer: PeerId,
+        local: Box<webrtc::Local>,
+    ) {
+        let half = self.half(end);
+        match half.transport {
+            Transport::Opening => {
+                core.peers.insert(peer, half.leg);
+                half.transport = Transport::Open { peer, local };
+                self.on_ready(core, now);
+            }
+            Transport::Restarting { peer: standing, .. } if standing == peer => {
+                half.transport = Transport::Open { peer, local };
+                self.on_restarted(core, end);
+            }
+            _ => core.counters.stray += 1,
+        }
+    }
+
+    /// Calls the other party, once all that was asked for stands.
+    fn on_ready(&mut self, core: &mut Core, now: Now) {
+        let State::Preparing(Preparing { offer, ring }) = &mut self.state else { return };
+        if !self.incoming.is_ready() || !self.outgoing.is_ready() {
+            return;
+        }
+        let (mut offer, ring) = (offer.take(), *ring);
+        let (wished, direction) = self.wished(offer.as_deref());
+        if self.incoming.is_web()
+            && let Some(offer) = offer.take()
+        {
+            // All that browser and policy share, so that ICE and DTLS come up while it rings.
+            let allowed = self.incoming.allowed.clone();
+            let Some(answer) = self.answer_caller(core, offer, &allowed, Direction::SendRecv) else {
+                self.finish(core, now, Cause::NotAcceptable.into(), None);
+                return;
+            };
+            core.leg(Command::Progress { leg: self.incoming.leg, code: 0, answer: Some(answer) });
+        }
+        let offered = self.outgoing.offer(wished, direction);
+        let dialled = self.outgoing.send(offered);
+        self.outgoing.signalled = true;
+        core.leg(Command::Dial(Box::new(self.dial(dialled.clone()))));
+        let first_reply = core.config.first_reply.filter(|_| self.outgoing.is_sip());
+        let first_reply = first_reply.map(|after| core.arm(now, after, self.id, Timer::FirstReply));
+        self.state = State::Ringing(Ringing { offer, dialled, early: Vec::new(), ring, first_reply });
+    }
+
+    fn dial(&self, offer: Box<Session>) -> Dial {
+        let account = match (&self.facts.source, &self.facts.target) {
+            (Source::Account(account), Target::Trunk(_)) => Some(account.clone()),
+            _ => None,
+        };
+        Dial {
+            leg: self.outgoing.leg,
+            target: self.facts.target.clone(),
+            caller: self.facts.caller.clone(),
+            callee: self.facts.callee.clone(),
+            account,
+            offer,
+            hops: self.facts.hops,
+        }
+    }
+
+    /// What the called party is offered, and which way: what caller and both policies allow, in the caller's order.
+    fn wished(&self, offer: Option<&Session>) -> (Vec<Payload>, Direction) {
+        let (incoming, outgoing) = (&self.incoming, &self.outgoing);
+        let offered = offer.and_then(|offer| Some((offer, offer.media.get(incoming.stream)?)));
+        let Some((session, media)) = offered else {
+            let both = |codec: &&Codec| outgoing.allowed.contains(codec);
+            let codecs: Vec<Codec> = incoming.allowed.iter().filter(both).cloned().collect();
+            return (wishes(&codecs, outgoing.is_web()), Direction::SendRecv);
+        };
+        let common = common(&media.payload_types(), incoming, outgoing);
+        let direction = agree::direction(incoming.kind, session, media);
+        if !incoming.is_web() && !outgoing.is_web() {
+            return (common, direction);
+        }
+        let mut codecs: Vec<Codec> = common.into_iter().map(|payload| payload.codec).collect();
+        // A browser with 48 kHz events alone: phones want those of 8 kHz.
+        let event = Codec::telephone_event(8000);
+        let some = codecs.iter().any(Codec::is_telephone_event);
+        if !outgoing.is_web() && some && !codecs.contains(&event) && outgoing.allowed.contains(&event) {
+            codecs.push(event);
+        }
+        (wishes(&codecs, outgoing.is_web()), direction)
+    }
+
+    /// Makes our answer to the caller's offer stand.
+    fn answer_caller(
+        &mut self,
+        core: &mut Core,
+        offer: Box<Session>,
+        allowed: &[Codec],
+        want: Direction,
+    ) -> Option<Box<Session>> {
+        let half = &mut self.incoming;
+        let place = half.stream;
+        let media = offer.media.get(place)?;
+        let payloads = accept(&accept(&media.payload_types(), &half.allowed), allowed);
+        let payloads = with_parameters(payloads, &self.outgoing.party_types());
+        let direction = agree::direction(half.kind, &offer, media).answer(want);
+        if half.is_web() {
+            half.role = Some(agree::our_role(&offer, media));
+        }
+        let answer = half.answer(&offer, place, &payloads, direction);
+        let answer = half.send(answer);
+        if !half.settle(answer.clone(), offer, place) {
+            return None;
+        }
+        core.agree(half);
+        Some(answer)
+    }
+
+    /// The called party makes progress.
+    pub(super) fn on_progress(
+        &mut self,
+        core: &mut Core,
+        fork: Fork,
+        code: u16,
+        answer: Option<Box<Session>>,
+    ) {
+        let State::Ringing(ringing) = &mut self.state else {
+            core.counters.stray += 1;
+            return;
+        };
+        if let Some(timer) = ringing.first_reply.take() {
+            core.wheel.cancel(timer);
+        }
+        let mut early = None;
+        if let Some(answer) = answer {
+            ringing.early.retain(|(other, _)| *other != fork);
+            if ringing.early.len() >= MOST_FORKS {
+                ringing.early.remove(0);
+                core.counters.forks_forgotten += 1;
+            }
+            ringing.early.push((fork, answer.clone()));
+            if self.hear(core, answer) {
+                early = self.answer_early(core);
+                self.join(core);
+            }
+        }
+        // 100 goes from hop to hop, and 199 tells only of a fork that is gone (RFC 6228).
+        if (101..199).contains(&code) {
+            core.leg(Command::Progress { leg: self.incoming.leg, code, answer: early });
+        }
+    }
+
+    /// Makes an answer of the called party stand: from now on this fork is heard.
+    fn hear(&mut self, core: &mut Core, answer: Box<Session>) -> bool {
+        let State::Ringing(ringing) = &self.state else { return false };
+        let dialled = ringing.dialled.clone();
+        let half = &mut self.outgoing;
+        let place = half.stream;
+        let Some(media) = answer.media.get(place) else {
+            core.counters.bad_answers += 1;
+            return false;
+        };
+        let mut remote = None;
+        if half.is_web() {
+            let role = agree::our_role(&answer, media);
+            remote = agree::transport(&answer, media, Some(role)).map(|remote| (role, remote));
+        }
+        if (half.is_web() && remote.is_none()) || !half.settle(dialled, answer, place) {
+            core.counters.bad_answers += 1;
+            return false;
+        }
+        if let Some((role, remote)) = remote {
+            half.role = Some(role);
+            core.describe(half, remote);
+        }
+        core.agree(half);
+        true
+    }
+
+    /// The answer to a SIP caller that goes with early media; a browser has had its answer.
+    fn answer_early(&mut self, core: &mut Core) -> Option<Box<Session>> {
+        let State::Ringing(ringing) = &mut self.state else { return None };
+        let offer = ringing.offer.take()?;
+        let (codecs, want) = (self.outgoing.all_codecs(), self.outgoing.party_direction());
+        self.answer_caller(core, offer, &codecs, want)
+    }
+
+    /// Lets both parties hear each other, once both have an agreement.
+    pub(super) fn join(&mut self, core: &mut Core) {
+        if !self.joined && self.incoming.local.is_some() && self.outgoing.local.is_some() {
+            self.joined = true;
+            core.media(media::Command::Join { a: self.incoming.leg, b: self.outgoing.leg });
+        }
+    }
+
+    /// The called party answered.
+    pub(super) fn on_answered(
+        &mut self,
+        core: &mut Core,
+        now: Now,
+        fork: Fork,
+        answer: Option<Box<Session>>,
+    ) {
+        let State::Ringing(ringing) = &mut self.state else {
+            core.counters.stray += 1;
+            return;
+        };
+        let known = ringing.early.iter().position(|(early, _)| *early == fork);
+        let answer = answer.or_else(|| known.map(|place| ringing.early.swap_remove(place).1));
+        let heard = answer.is_some_and(|answer| self.hear(core, answer));
+        let session = if heard { self.final_answer(core) } else { Err(()) };
+        let Ok(session) = session else {
+            self.finish(core, now, Cause::NotAcceptable.into(), None);
+            return;
+        };
+        self.cancel_timers(core);
+        self.facts.answered = Some(now.unix);
+        core.counters.answered += 1;
+        core.leg(Command::Answer { leg: self.incoming.leg, session });
+        self.state = State::Talking(Talking { retry: None, retries: 0 });
+        self.join(core);
+        self.settle_codecs(core);
+    }
+
+    /// What the caller's answer says: nothing to a browser, which has had it; the same again where it went out with
+    /// early media (RFC 6337 section 3.1.1); our offer where the caller made none.
+    fn final_answer(&mut self, core: &mut Core) -> Result<Option<Box<Session>>, ()> {
+        if let Some(local) = &self.incoming.local {
+            return Ok((!self.incoming.is_web()).then(|| local.clone()));
+        }
+        let State::Ringing(ringing) = &mut self.state else { return Err(()) };
+        if let Some(offer) = ringing.offer.take() {
+            let (codecs, want) = (self.outgoing.all_codecs(), self.outgoing.party_direction());
+            return self.answer_caller(core, offer, &codecs, want).map(Some).ok_or(());
+        }
+        let codecs = self.outgoing.all_codecs();
+        let offer = self.incoming.offer(wishes(&codecs, self.incoming.is_web()), Direction::SendRecv);
+        let offer = self.incoming.send(offer);
+        self.incoming.pending = Pending::Ours(offer.clone(), Why::Asked);
+        Ok(Some(offer))
+    }
+}
+
+/// What of an offer both policies allow.
+pub(super) fn common(offered: &[Payload], incoming: &Half, outgoing: &Half) -> Vec<Payload> {
+    accept(&accept(offered, &incoming.allowed), &outgoing.allowed)
+}
+
+impl Half {
+    /// The role in DTLS of an offer's sender, as the transport must know it.
+    pub(super) fn our_role(&self, session: &Session) -> Option<Setup> {
+        let media = session.media.get(self.stream)?;
+        Some(self.role.unwrap_or_else(|| agree::our_role(session, media)))
+    }
+}

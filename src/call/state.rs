@@ -1,0 +1,193 @@
+//! A call and its states.
+
+use super::core::Core;
+use super::half::{Half, Pending, Transport};
+use crate::base::{CallId, LegId, Now, PeerId, TimerId};
+use crate::leg::{Account, Event, Fork, Party, Source, Target};
+use crate::sdp::Session;
+use std::time::Duration;
+
+/// What is known of a call from its beginning on, and goes into its record.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) key: String,
+    pub(super) source: Source,
+    pub(super) caller: Party,
+    pub(super) callee: Party,
+    pub(super) target: Target,
+    /// Max-Forwards to send.
+    pub(super) hops: u8,
+    pub(super) started: Duration,
+    pub(super) answered: Option<Duration>,
+}
+
+impl Facts {
+    /// The browser users whose calls it counts among.
+    pub(super) fn accounts(&self) -> impl Iterator<Item = &Account> {
+        let caller = match &self.source {
+            Source::Account(account) => Some(account),
+            Source::Trunk(_) => None,
+        };
+        let callee = match &self.target {
+            Target::Account(account) => Some(account),
+            Target::Trunk(_) => None,
+        };
+        caller.into_iter().chain(callee)
+    }
+}
+
+/// Media sides and transports are being opened; nobody was called yet.
+#[derive(Debug)]
+pub(super) struct Preparing {
+    /// What the caller offers, if it does.
+    pub(super) offer: Option<Box<Session>>,
+    pub(super) ring: TimerId,
+}
+
+/// The other party was called and has not answered.
+#[derive(Debug)]
+pub(super) struct Ringing {
+    /// What the caller offers, until it has an answer.
+    pub(super) offer: Option<Box<Session>>,
+    /// What we offered.
+    pub(super) dialled: Box<Session>,
+    /// The early answers, by fork, oldest first.
+    pub(super) early: Vec<(Fork, Box<Session>)>,
+    pub(super) ring: TimerId,
+    pub(super) first_reply: Option<TimerId>,
+}
+
+/// Both parties talk.
+#[derive(Debug)]
+pub(super) struct Talking {
+    /// A refused re-offer is due again then.
+    pub(super) retry: Option<TimerId>,
+    /// How often it was refused.
+    pub(super) retries: u8,
+}
+
+/// Where a call stands.
+#[derive(Debug)]
+pub(super) enum State {
+    Preparing(Preparing),
+    Ringing(Ringing),
+    Talking(Talking),
+    Over,
+}
+
+/// Which half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The leg that came in.
+    In,
+    /// The leg that goes out.
+    Out,
+}
+
+impl End {
+    pub(super) fn other(self) -> End {
+        match self {
+            End::In => End::Out,
+            End::Out => End::In,
+        }
+    }
+}
+
+/// Two legs joined.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) id: CallId,
+    pub(super) facts: Facts,
+    pub(super) incoming: Half,
+    pub(super) outgoing: Half,
+    /// The media plane was told to let them hear each other.
+    pub(super) joined: bool,
+    pub(super) state: State,
+}
+
+impl Call {
+    pub(super) fn half(&mut self, end: End) -> &mut Half {
+        match end {
+            End::In => &mut self.incoming,
+            End::Out => &mut self.outgoing,
+        }
+    }
+
+    /// This half, and the other one.
+    pub(super) fn halves(&mut self, end: End) -> (&mut Half, &mut Half) {
+        match end {
+            End::In => (&mut self.incoming, &mut self.outgoing),
+            End::Out => (&mut self.outgoing, &mut self.incoming),
+        }
+    }
+
+    /// Which half a leg is.
+    pub(super) fn end(&self, leg: LegId) -> Option<End> {
+        match leg {
+            leg if leg == self.incoming.leg => Some(End::In),
+            leg if leg == self.outgoing.leg => Some(End::Out),
+            _ => None,
+        }
+    }
+
+    /// Which half a transport belongs to.
+    pub(super) fn end_of_peer(&self, leg: LegId, peer: PeerId) -> Option<End> {
+        let end = self.end(leg)?;
+        let half = if end == End::In { &self.incoming } else { &self.outgoing };
+        (half.peer() == Some(peer)).then_some(end)
+    }
+
+    /// Which half waits for its transport on this leg.
+    pub(super) fn opening(&mut self, leg: LegId) -> Option<End> {
+        let end = self.end(leg)?;
+        (self.half(end).transport == Transport::Opening).then_some(end)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    /// A signalling room says something of one of the legs.
+    pub(super) fn on_leg(&mut self, core: &mut Core, now: Now, end: End, event: Event) {
+        match event {
+            Event::Ended { reason, .. } => self.on_ended(core, now, end, reason),
+            Event::Progress { fork, code, answer, .. } if end == End::Out => {
+                self.on_progress(core, fork, code, answer);
+            }
+            Event::Answered { fork, answer, .. } if end == End::Out => {
+                self.on_answered(core, now, fork, answer);
+            }
+            Event::Offered { offer, .. } => self.on_offered(core, end, offer),
+            Event::Accepted { answer, .. } => self.on_accepted(core, now, end, answer),
+            Event::Refused { reason, .. } => self.on_refused(core, now, end, reason),
+            // An incoming leg neither rings nor answers; a known one does not come in again.
+            Event::Progress { .. } | Event::Answered { .. } | Event::Incoming(_) => core.counters.stray += 1,
+        }
+    }
+
+    /// Panics where the call contradicts itself.
+    pub(super) fn check(&self, core: &Core) {
+        assert!(!self.is_over(), "{:?} is over and still there", self.id);
+        for half in [&self.incoming, &self.outgoing] {
+            assert_eq!(core.legs.get(&half.leg), Some(&self.id), "{:?} is not of its call", half.leg);
+            assert!(core.media.contains(&half.leg), "{:?} has no media side", half.leg);
+            if let Some(peer) = half.peer() {
+                assert_eq!(core.peers.get(&peer), Some(&half.leg), "{peer:?} is not of its leg");
+                assert!(half.is_web());
+            }
+            assert_eq!(half.local.is_some(), half.remote.is_some(), "half an agreement on {:?}", half.leg);
+        }
+        assert!(self.incoming.signalled, "a call without its incoming leg");
+        match &self.state {
+            State::Preparing(_) => assert!(!self.outgoing.signalled && !self.joined),
+            State::Ringing(_) => assert!(self.outgoing.signalled && self.facts.answered.is_none()),
+            State::Talking(_) => {
+                assert!(self.outgoing.signalled && self.facts.answered.is_some());
+                assert!(self.outgoing.local.is_some());
+                let late = matches!(self.incoming.pending, Pending::Ours(..));
+                assert!(self.incoming.local.is_some() || late, "talking without an agreement");
+            }
+            State::Over => {}
+        }
+    }
+}
