@@ -15,7 +15,7 @@ use sip_codec::{Message, Method, Name, RetryAfter};
 use std::time::Duration;
 
 /// A re-INVITE that is still unanswered after that long is cancelled.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often one offer may meet theirs.
 const GLARES: u8 = 4;
 

@@ -58,7 +58,7 @@ impl Trunk {
             digest_realm: None,
             sources: Vec::new(),
             deadline: Duration::from_secs(5),
-            ring: Duration::from_secs(180),
+            ring: Duration::from_mins(3),
         }
     }
 
@@ -141,10 +141,10 @@ pub struct Renewal {
 impl Default for Renewal {
     fn default() -> Self {
         Renewal {
-            expires: Duration::from_secs(3600),
+            expires: Duration::from_hours(1),
             retry: Duration::from_secs(30),
-            retry_max: Duration::from_secs(300),
-            refused: Duration::from_secs(600),
+            retry_max: Duration::from_mins(5),
+            refused: Duration::from_mins(10),
         }
     }
 }

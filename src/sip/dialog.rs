@@ -73,7 +73,7 @@ impl Dialog {
     /// be reached, so that the old target stays.
     pub fn refresh(&mut self, message: &Message<'_>) {
         if let Some(target) = target(message) {
-            self.target = target.to_owned();
+            target.clone_into(&mut self.target);
         }
     }
 

@@ -53,13 +53,17 @@ impl Algorithm {
     fn hex(self, parts: &[&[u8]]) -> String {
         fn sha_of(algorithm: &'static sha::Algorithm, parts: &[&[u8]]) -> String {
             let mut context = sha::Context::new(algorithm);
-            parts.iter().for_each(|part| context.update(part));
+            for part in parts {
+                context.update(part);
+            }
             hex(context.finish().as_ref())
         }
         match self.hash {
             Hash::Md5 => {
                 let mut context = Md5::new();
-                parts.iter().for_each(|part| context.update(part));
+                for part in parts {
+                    context.update(part);
+                }
                 hex(&context.finalize())
             }
             Hash::Sha256 => sha_of(&sha::SHA256, parts),

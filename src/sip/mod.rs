@@ -13,6 +13,8 @@ mod inbound;
 mod leg;
 mod register;
 mod stack;
+#[cfg(test)]
+mod tests;
 mod transaction;
 mod uac;
 mod uas;

@@ -167,17 +167,13 @@ impl Stack {
             told: None,
             timer: None,
         };
-        match self.registrations.entries.insert(entry) {
-            Ok(id) => {
-                self.registrations.by_account.insert(account, id);
-                self.attempt(now, id);
-            }
-            Err(_) => {
-                self.counters.full_registrations += 1;
-                let state = Err(Reason::from(Cause::Overloaded));
-                self.out.push_back(Output::Registered { account, state });
-            }
-        }
+        let Ok(id) = self.registrations.entries.insert(entry) else {
+            self.counters.full_registrations += 1;
+            let state = Err(Reason::from(Cause::Overloaded));
+            return self.out.push_back(Output::Registered { account, state });
+        };
+        self.registrations.by_account.insert(account, id);
+        self.attempt(now, id);
     }
 
     fn on_register_again(

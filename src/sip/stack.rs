@@ -39,6 +39,13 @@ pub(super) struct Ask<'a> {
     pub body: Option<&'a [u8]>,
 }
 
+/// A request, written: where it goes, its bytes, how it was signed.
+pub(super) struct Written {
+    pub flow: Flow,
+    pub bytes: Vec<u8>,
+    pub authorization: Vec<(&'static str, String)>,
+}
+
 /// What became of it.
 pub(super) struct Sent {
     pub client: ClientId,
@@ -202,8 +209,7 @@ impl Stack {
         dialog.local_seq += 1;
         let cseq = dialog.local_seq;
         let branch = home::branch(self.shard, &mut self.random);
-        let authorized = self.draft(key, fork, cseq, &branch, &ask)?;
-        let (flow, bytes, authorization) = authorized;
+        let Written { flow, bytes, authorization } = self.draft(key, fork, cseq, &branch, &ask)?;
         let owner = Owner::Leg(key, ask.purpose);
         let begun = self.table.begin(now, flow, (&branch, ask.method), bytes, owner, &mut self.out);
         let Some(client) = begun else {
@@ -223,7 +229,7 @@ impl Stack {
         cseq: u32,
         branch: &str,
         ask: &Ask<'_>,
-    ) -> Option<(Flow, Vec<u8>, Vec<(&'static str, String)>)> {
+    ) -> Option<Written> {
         let leg = self.legs.get_mut(key)?;
         let sent_by = self.listeners.iter().find(|l| l.realm == leg.flow.realm)?.advertised;
         let dialog: &Dialog = leg.dialogs.get(fork)?;
@@ -266,7 +272,7 @@ impl Stack {
         if bytes.is_none() {
             self.counters.refused_writes += 1;
         }
-        Some((Flow { remote: addressed.to, ..leg.flow }, bytes?, authorization))
+        Some(Written { flow: Flow { remote: addressed.to, ..leg.flow }, bytes: bytes?, authorization })
     }
 
     /// Answers a request that has a transaction.
@@ -365,7 +371,7 @@ impl Stack {
 
     fn on_command(&mut self, now: Now, command: Command) {
         if let Command::Dial(dial) = command {
-            return self.on_dial(now, *dial);
+            return self.on_dial(now, &dial);
         }
         let Some(&key) = self.by_id.get(&command.leg()) else { return };
         match command {

@@ -25,14 +25,14 @@ fn address(party: &Party, domain: &str) -> String {
 }
 
 impl Stack {
-    pub(super) fn on_dial(&mut self, now: Now, dial: Dial) {
+    pub(super) fn on_dial(&mut self, now: Now, dial: &Dial) {
         let id = dial.leg;
         if let Err(cause) = self.dial(now, dial) {
             self.tell(Event::Ended { leg: id, reason: Reason::from(cause) });
         }
     }
 
-    fn dial(&mut self, now: Now, dial: Dial) -> Result<(), Cause> {
+    fn dial(&mut self, now: Now, dial: &Dial) -> Result<(), Cause> {
         let Target::Trunk(trunk_id) = dial.target else { return Err(Cause::NotFound) };
         let config = self.config.clone();
         let trunk = config.trunks.get(usize::from(trunk_id.0)).ok_or(Cause::NotFound)?;
@@ -293,13 +293,13 @@ impl Stack {
         let headers: Vec<_> =
             authorization.iter().map(|(name, value)| (Name::parse(name), value.as_str())).collect();
         let ask = Ask { method: Method::Ack, purpose: Purpose::Aside, headers: &headers, body: None };
-        let Some((flow, bytes, _)) = self.draft(key, fork, cseq, &branch, &ask) else { return };
+        let Some(written) = self.draft(key, fork, cseq, &branch, &ask) else { return };
         let Some(tag) =
             self.legs.get(key).and_then(|leg| leg.dialogs.get(fork)).map(|d| d.remote_tag.clone())
         else {
             return;
         };
-        self.table.acknowledge(id, &tag, flow, bytes, &mut self.out);
+        self.table.acknowledge(id, &tag, written.flow, written.bytes, &mut self.out);
     }
 
     /// Gives up our INVITE: CANCEL now, or once a provisional response allows it (section 9.1).

@@ -15,7 +15,7 @@ use sip_codec::{Message, Method, Name, NameAddr, Refresher, SessionExpires};
 use std::time::Duration;
 
 /// RFC 3261 section 13.3.1.1: a provisional response at least once a minute.
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 /// RFC 4028 section 5: the least that anybody may ask for.
 const MIN_SE: u32 = 90;
 
@@ -203,7 +203,9 @@ impl Stack {
         self.respond(now, server, 200, &headers, body);
         match session {
             // RFC 4028 section 10: somewhat before the end.
-            Some(all) => self.arm(now, key, Tick::Session, all - (all / 3).min(Duration::from_secs(32))),
+            Some(all) => {
+                self.arm(now, key, Tick::Session, all.saturating_sub((all / 3).min(Duration::from_secs(32))));
+            }
             None => self.disarm(key, Tick::Session),
         }
     }

@@ -170,7 +170,6 @@ pub(super) fn phrase(code: u16) -> &'static str {
         200 => "OK",
         201..=299 => "Accepted",
         300..=399 => "Redirected",
-        400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
@@ -192,6 +191,11 @@ pub(super) fn phrase(code: u16) -> &'static str {
         487 => "Request Terminated",
         488 => "Not Acceptable Here",
         491 => "Request Pending",
+        600 => "Busy Everywhere",
+        603 => "Decline",
+        604 => "Does Not Exist Anywhere",
+        606 => "Not Acceptable",
+        400 => "Bad Request",
         500 => "Server Internal Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
@@ -199,13 +203,11 @@ pub(super) fn phrase(code: u16) -> &'static str {
         504 => "Server Time-out",
         505 => "Version Not Supported",
         513 => "Message Too Large",
-        600 => "Busy Everywhere",
-        603 => "Decline",
-        604 => "Does Not Exist Anywhere",
-        606 => "Not Acceptable",
-        400..=499 => "Request Failed",
-        500..=599 => "Server Failure",
-        _ => "Global Failure",
+        _ => match code / 100 {
+            4 => "Request Failed",
+            5 => "Server Failure",
+            _ => "Global Failure",
+        },
     }
 }
 

@@ -260,7 +260,7 @@ impl<O: Copy> Table<O> {
         }
         let owner = asked.owner;
         // After a 2xx to INVITE those of other forks may come.
-        let last = !asked.is_pending() && !(asked.is_invite() && event == Event::Success);
+        let last = step.up && !asked.is_pending() && !(asked.is_invite() && event == Event::Success);
         asked.settled |= last;
         self.take_client(now, id, step, out);
         step.up.then_some(Reply { owner, last })
