@@ -358,7 +358,8 @@ impl Plane {
     fn keys(&mut self, id: LegId, keys: Box<Keys>) -> Option<()> {
         let sources = self.config.sources;
         let slot = *self.slots.get(&id)?;
-        let leg = self.legs[slot].as_deref_mut()?;
+        // RTP legs have no SRTP yet: keys for one are a mistake, and must not half work.
+        let leg = self.legs[slot].as_deref_mut().filter(|leg| leg.kind == Kind::Web)?;
         leg.on_keys(keys, sources, &mut self.random).then_some(())
     }
 
