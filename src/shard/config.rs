@@ -1,7 +1,10 @@
 //! What a shard must be told, put together from the rooms' own configurations.
 
-use crate::sip;
+use crate::base::{Map, ShardId};
+use crate::leg::Account;
+use crate::{call, http, media, signal, sip, webrtc};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// A named interface (design, section 4).
@@ -71,24 +74,13 @@ pub struct Caps {
     pub sockets: usize,
     /// Messages on the way from one shard to another.
     pub mailbox: usize,
-    /// Handshake packets (DTLS and STUN) handled in one pass.
-    pub handshakes: usize,
-    /// Handshake packets kept for later passes.
-    pub handshakes_waiting: usize,
     /// Outputs that the switchboard passes on in one pass.
     pub turns: usize,
 }
 
 impl Default for Caps {
     fn default() -> Self {
-        Caps {
-            connections: 20_000,
-            sockets: 32_768,
-            mailbox: 1024,
-            handshakes: 32,
-            handshakes_waiting: 1024,
-            turns: 4096,
-        }
+        Caps { connections: 20_000, sockets: 32_768, mailbox: 1024, turns: 4096 }
     }
 }
 
@@ -102,9 +94,58 @@ pub struct Config {
     /// Browsers' signalling.
     pub http: Http,
     /// Browser users who have a SIP identity: how to register each upstream.
-    pub registrations: Vec<sip::Registration>,
+    pub registrations: Map<Account, sip::Registration>,
     /// Bounds.
     pub caps: Caps,
-    /// The SIP stack's (`sip::Config` once that room has one).
-    pub rooms: Arc<()>,
+    /// The connections'.
+    pub connection: Arc<http::Config>,
+    /// The SIP stack's.
+    pub sip: Arc<sip::Config>,
+    /// The browser sessions'.
+    pub signal: Arc<signal::Config>,
+    /// The calls'.
+    pub call: Arc<call::Config>,
+    /// The WebRTC transports', without candidates: each shard puts in its own.
+    pub webrtc: Arc<webrtc::Config>,
+    /// The media plane's, with the ports of all shards: each shard takes its slice.
+    pub media: Arc<media::Config>,
+}
+
+impl Config {
+    /// The media configuration of one shard: its slice of each realm's ports, beginning with an even one.
+    pub(super) fn media_of(&self, shard: ShardId, shards: u8) -> media::Config {
+        let mut config = media::Config::clone(&self.media);
+        for realm in &mut config.realms {
+            realm.ports = slice(&realm.ports, shard.0, shards);
+        }
+        config
+    }
+}
+
+/// The part of a range of ports that a shard has, in whole pairs of even and odd.
+fn slice(ports: &RangeInclusive<u16>, shard: u8, shards: u8) -> RangeInclusive<u16> {
+    let first = u32::from(*ports.start()).next_multiple_of(2);
+    let pairs = (u32::from(*ports.end()) + 1).saturating_sub(first) / 2;
+    let share = pairs / u32::from(shards.max(1));
+    let start = first + 2 * share * u32::from(shard);
+    if share == 0 || start > u32::from(u16::MAX) {
+        // An empty range.
+        return RangeInclusive::new(1, 0);
+    }
+    start as u16..=(start + 2 * share - 1) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_have_whole_pairs_of_ports_and_share_none() {
+        assert_eq!(slice(&(16384..=32767), 0, 1), 16384..=32767);
+        assert_eq!(slice(&(10001..=10011), 0, 2), 10002..=10005);
+        assert_eq!(slice(&(10001..=10011), 1, 2), 10006..=10009);
+        assert_eq!(slice(&(65532..=65535), 1, 2), 65534..=65535);
+        assert!(slice(&(10000..=10001), 1, 2).is_empty());
+        assert!(slice(&(10001..=10001), 0, 1).is_empty());
+    }
 }

@@ -1,9 +1,14 @@
 //! A shard without its sockets: the machines, and who hears what.
 
 use super::config::Config;
+use super::connections::Connections;
 use super::mail::Mail;
-use crate::base::{Deadline, FlowId, Now, Random, RealmId, ShardId, Slab, SocketId, counters};
-use crate::net::Batch;
+use crate::base::{Deadline, FlowId, Machine, Now, Random, RealmId, ShardId, SocketId, counters};
+use crate::call::{self, Calls};
+use crate::media::{self, Plane};
+use crate::signal::{self, Hub};
+use crate::sip::{self, Stack};
+use crate::webrtc::{self, Peers};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,8 +18,16 @@ counters! {
     pub struct Counters {
         /// Datagrams that belong to nobody: an unknown first byte, or an unknown socket.
         stray,
-        /// Connections refused because the table was full.
-        connections_full,
+        /// SIP messages that belonged to another shard.
+        steered_sip,
+        /// Browser messages that belonged to another shard.
+        steered_texts,
+        /// Passes that ended with the machines not yet quiet; they go on in the next.
+        unsettled,
+        /// SIP messages for a transport that this shard doesn't have.
+        unroutable,
+        /// Sign-ins of users without a SIP identity.
+        unregistrable,
     }
 }
 
@@ -47,11 +60,13 @@ pub enum Output {
         /// Which.
         flow: FlowId,
     },
-    /// Close a connection: all is written. The core has forgotten it: no [`Core::closed`] is due.
+    /// Close a connection: all is written. The core has forgotten it, and no [`Core::closed`] is due.
     Close {
         /// Which.
         flow: FlowId,
     },
+    /// A call is over; this is its record.
+    Record(Box<call::Record>),
     /// Tell another shard.
     Mail {
         /// Which.
@@ -61,104 +76,161 @@ pub enum Output {
     },
 }
 
-#[expect(dead_code, reason = "read once the rooms are wired")]
-#[derive(Debug)]
-enum Flow {
-    Sip { realm: RealmId, socket: SocketId },
-    Http { remote: SocketAddr },
+/// A socket that browsers' media comes by.
+#[derive(Clone, Copy, Debug)]
+pub struct WebPlace {
+    /// The socket.
+    pub socket: SocketId,
+    /// Where it is bound.
+    pub local: SocketAddr,
+    /// What browsers use to reach it.
+    pub advertised: SocketAddr,
+}
+
+/// A socket that a realm's SIP comes by.
+#[derive(Clone, Copy, Debug)]
+pub struct SipPlace {
+    /// The socket.
+    pub socket: SocketId,
+    /// The realm.
+    pub realm: RealmId,
+    /// What others use to reach it.
+    pub advertised: SocketAddr,
+}
+
+/// The sockets that a shard is born with.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// For browsers' media; the first leads in descriptions.
+    pub web: Vec<WebPlace>,
+    /// For SIP, at most one for each realm.
+    pub sip: Vec<SipPlace>,
 }
 
 /// All machines of one shard, and the switchboard between them.
 ///
-/// The owner names its sockets first ([`Core::set_web_socket`], [`Core::set_sip_socket`]), then pushes in what
-/// arrives, and after each push pulls [`Core::poll_output`] until `None`.
-#[expect(dead_code, reason = "read once the rooms are wired")]
+/// The owner pushes in what arrives, and after each push pulls [`Core::poll_output`] until `None`. It reads its clock
+/// once a pass: budgets are for all pushes with the same [`Now`].
 #[derive(Debug)]
 pub struct Core {
-    shard: ShardId,
-    shards: u8,
-    config: Arc<Config>,
-    flows: Slab<FlowId, Flow>,
-    web: Vec<SocketId>,
-    outputs: VecDeque<Output>,
-    counters: Counters,
+    pub(super) shard: ShardId,
+    pub(super) shards: u8,
+    pub(super) config: Arc<Config>,
+    pub(super) places: Places,
+    pub(super) sip_flows: Vec<FlowId>,
+    pub(super) connections: Connections,
+    pub(super) stack: Stack,
+    pub(super) hub: Hub,
+    pub(super) calls: Calls,
+    pub(super) peers: Peers,
+    pub(super) plane: Plane,
+    pub(super) paths: crate::base::Map<SocketAddr, SocketId>,
+    pub(super) outputs: VecDeque<Output>,
+    pub(super) unsettled: Option<std::time::Instant>,
+    pub(super) draining: bool,
+    pub(super) counters: Counters,
 }
 
 impl Core {
-    /// A shard, number `shard` of `shards`.
-    pub fn new(_now: Now, shard: ShardId, shards: u8, config: Arc<Config>, _random: Random) -> Core {
-        Core {
-            flows: Slab::new(shard, config.caps.connections + config.realms.len()),
-            web: Vec::new(),
+    /// A shard, number `shard` of `shards`, with the sockets that it has from the start.
+    pub fn new(
+        now: Now,
+        shard: ShardId,
+        shards: u8,
+        config: Arc<Config>,
+        places: Places,
+        mut random: Random,
+    ) -> Core {
+        let mut web = webrtc::Config::clone(&config.webrtc);
+        web.candidates = places
+            .web
+            .iter()
+            .map(|place| webrtc::Candidate { advertised: place.advertised, local: place.local })
+            .collect();
+        let mut connections = Connections::new(shard, &config);
+        let mut stack = Stack::new(shard, shards, Arc::clone(&config.sip), random.fork());
+        let mut sip_flows = Vec::new();
+        for place in &places.sip {
+            let flow = connections.reserve();
+            stack.listen(place.realm, flow, place.advertised);
+            sip_flows.push(flow);
+        }
+        let media = config.media_of(shard, shards);
+        let mut plane = Plane::new(shard, Arc::new(media), random.fork());
+        let first =
+            |v6| places.web.iter().find(|place| place.local.is_ipv6() == v6).map(|place| place.socket);
+        plane.set_web_socket(first(false), first(true));
+        let mut core = Core {
+            hub: Hub::new(shard, shards, Arc::clone(&config.signal), random.fork()),
+            calls: Calls::new(shard, Arc::clone(&config.call), random.fork()),
+            peers: Peers::new(shard, Arc::new(web), random.fork()),
+            paths: crate::base::Map::default(),
             outputs: VecDeque::new(),
+            unsettled: None,
+            draining: false,
             counters: Counters::default(),
             shard,
             shards,
             config,
-        }
+            places,
+            sip_flows,
+            connections,
+            stack,
+            plane,
+        };
+        core.settle(now);
+        core
     }
-
-    /// Names a socket that browsers' media comes by, and the address that they use. The first leads in descriptions.
-    pub fn set_web_socket(&mut self, socket: SocketId, _advertised: SocketAddr) {
-        self.web.push(socket);
-    }
-
-    /// Names the socket that a realm's SIP comes by, and the address that others use.
-    pub fn set_sip_socket(&mut self, realm: RealmId, socket: SocketId, _advertised: SocketAddr) {
-        let _ = self.flows.insert(Flow::Sip { realm, socket });
-    }
-
-    /// Handles datagrams where they lie. Slots that are to be sent afterwards are marked `send`.
-    pub fn receive(&mut self, _now: Now, batch: &mut Batch) {
-        for _slot in batch.slots() {
-            self.counters.stray += 1;
-        }
-    }
-
-    /// Handles a SIP message of any length.
-    pub fn message(&mut self, _now: Now, _socket: SocketId, _remote: SocketAddr, _data: &[u8]) {}
-
-    /// A browser connected. `None`: no room, close the connection.
-    pub fn opened(&mut self, _now: Now, remote: SocketAddr) -> Option<FlowId> {
-        let flow = self.flows.insert(Flow::Http { remote }).ok();
-        self.counters.connections_full += u64::from(flow.is_none());
-        flow
-    }
-
-    /// A connection brought bytes.
-    pub fn bytes(&mut self, _now: Now, _flow: FlowId, _bytes: &[u8]) {}
-
-    /// The far side will send no more on a connection, but may still read.
-    pub fn ended(&mut self, _now: Now, _flow: FlowId) {}
-
-    /// What a connection has to write next; empty where nothing waits.
-    pub fn unsent(&self, _flow: FlowId) -> &[u8] {
-        &[]
-    }
-
-    /// Says that so many bytes of [`Core::unsent`] were taken.
-    pub fn sent(&mut self, _now: Now, _flow: FlowId, _count: usize) {}
-
-    /// A connection is gone: it failed.
-    pub fn closed(&mut self, _now: Now, flow: FlowId) {
-        self.flows.remove(flow);
-    }
-
-    /// Another shard tells something.
-    pub fn mail(&mut self, _now: Now, _from: ShardId, _mail: Mail) {}
 
     /// Answers [`Output::Bind`]: the socket, or `None` where the port can't be had.
-    pub fn bound(&mut self, _now: Now, _realm: RealmId, _port: u16, _socket: Option<SocketId>) {}
+    pub fn bound(&mut self, now: Now, realm: RealmId, port: u16, socket: Option<SocketId>) {
+        match socket {
+            Some(socket) => self.plane.bound(now, realm, port, socket),
+            None => self.plane.bind_failed(now, realm, port),
+        }
+        self.settle(now);
+    }
 
     /// Begins to drain: new calls are refused, those that run end at the deadline of `call::Config`.
-    pub fn drain(&mut self, _now: Now) {}
+    pub fn drain(&mut self, now: Now) {
+        self.draining = true;
+        self.hub.handle_input(now, signal::Input::Drain);
+        self.calls.handle_input(now, call::Input::Drain);
+        self.settle(now);
+    }
+
+    /// The end: sessions are told, connections closed, users unregistered. Outputs still go out.
+    pub fn stop(&mut self, now: Now) {
+        self.draining = true;
+        self.hub.handle_input(now, signal::Input::Stop);
+        self.settle(now);
+    }
 
     /// Lets every deadline that has passed act, and goes on with work that a budget put off.
-    pub fn handle_timeout(&mut self, _now: Now) {}
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.unsettled = None;
+        self.plane.handle_timeout(now);
+        self.peers.handle_timeout(now);
+        self.stack.handle_timeout(now);
+        self.hub.handle_timeout(now);
+        self.calls.handle_timeout(now);
+        self.expire_connections(now);
+        self.settle(now);
+    }
 
     /// When [`Core::handle_timeout`] is wanted next, and why.
     pub fn poll_timeout(&mut self) -> Option<Deadline> {
-        None
+        let unsettled = self.unsettled.map(|at| Deadline { at, why: "switchboard" });
+        [
+            self.plane.poll_timeout(),
+            self.peers.poll_timeout(),
+            self.stack.poll_timeout(),
+            self.hub.poll_timeout(),
+            self.calls.poll_timeout(),
+            self.connections.poll_timeout(),
+        ]
+        .into_iter()
+        .fold(unsettled, Deadline::sooner)
     }
 
     /// The next output, oldest first.
@@ -166,26 +238,74 @@ impl Core {
         self.outputs.pop_front()
     }
 
-    /// Every counter of the shard and its machines: room, name, value.
-    pub fn all_counters(&self, out: &mut Vec<(&'static str, &'static str, u64)>) {
-        out.extend(self.counters.iter().map(|(name, value)| ("shard", name, value)));
-    }
-
     /// How many connections there are.
     pub fn connections(&self) -> usize {
-        self.flows.len()
+        self.connections.len()
     }
 
     /// How many calls there are.
     pub fn calls(&self) -> usize {
-        0
+        self.calls.len()
     }
 
     /// Panics where the shard or one of its machines contradicts itself.
-    pub fn check_invariants(&self) {}
+    pub fn check_invariants(&self) {
+        self.plane.check_invariants();
+        self.peers.check_invariants();
+        self.stack.check_invariants();
+        self.hub.check_invariants();
+        self.calls.check_invariants();
+        self.connections.check_invariants();
+    }
 
-    /// What it did so far.
+    /// What the shard itself did so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Every counter of the shard and its machines: room, name, value.
+    pub fn all_counters(&self, out: &mut Vec<(&'static str, &'static str, u64)>) {
+        let mut add = |room, counters: &mut dyn Iterator<Item = (&'static str, u64)>| {
+            out.extend(counters.map(|(name, value)| (room, name, value)));
+        };
+        add("shard", &mut self.counters.iter());
+        add("http", &mut self.connections.http_counters().iter());
+        add("connections", &mut self.connections.counters().iter());
+        add("sip", &mut self.stack.counters().iter());
+        add("signal", &mut self.hub.counters().iter());
+        add("call", &mut self.calls.counters().iter());
+        add("webrtc", &mut self.peers.counters().iter());
+        add("media", &mut self.plane.counters().iter());
+    }
+
+    /// Carries out a media command for a leg that the call machine does not know, and gives the plane's answers: for
+    /// tests and benches that set up media by hand.
+    #[doc(hidden)]
+    pub fn media(&mut self, now: Now, command: media::Command) -> Vec<media::Event> {
+        self.plane.handle_command(now, command);
+        let mut events = Vec::new();
+        while let Some(output) = self.plane.poll_output() {
+            match output {
+                media::Output::Event(event) => events.push(event),
+                output => self.on_media(now, output),
+            }
+        }
+        self.settle(now);
+        events
+    }
+
+    /// The SIP stack, to be looked at.
+    pub fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    /// The media plane, to be looked at.
+    pub fn plane(&self) -> &Plane {
+        &self.plane
+    }
+
+    /// The call machine, to be looked at.
+    pub fn calls_machine(&self) -> &Calls {
+        &self.calls
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::base::FlowId;
 use crate::sip;
+use std::net::IpAddr;
 
 /// A message from one shard to another.
 #[derive(Debug)]
@@ -13,7 +14,16 @@ pub enum Mail {
         /// The whole message.
         data: Vec<u8>,
     },
-    /// A browser's text for the session's home.
+    /// A browser that connected to the sender has named its user, whose home is the receiver.
+    Moved {
+        /// The connection: the sender's.
+        flow: FlowId,
+        /// Where it comes from.
+        source: Option<IpAddr>,
+        /// The text that named the user.
+        text: String,
+    },
+    /// A later text of such a browser.
     Text {
         /// The connection: the sender's.
         flow: FlowId,

@@ -4,16 +4,20 @@
 //! on virtual time without a socket. [`Loop`] puts real sockets, clocks and mailboxes around it.
 
 mod config;
+mod connections;
 mod control;
 mod core;
+mod demux;
 mod mail;
 mod mailbox;
 mod open;
 mod pace;
 mod ready;
 mod run;
+mod site;
+mod switchboard;
 
-pub use self::core::{Core, Counters, Output};
+pub use self::core::{Core, Counters, Output, Places, SipPlace, WebPlace};
 pub use config::{Caps, Config, Http, Realm, WebMedia};
 pub use control::{Control, Order, Passes, Snapshot};
 pub use mail::Mail;

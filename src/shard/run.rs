@@ -2,18 +2,19 @@
 
 use super::config::Config;
 use super::control::{Order, Snapshot};
-use super::core::{Core, Output};
+use super::core::{Core, Output, Places, SipPlace, WebPlace};
 use super::mailbox::Mailboxes;
 use super::open::Seat;
 use super::pace::{Pace, Part};
 use super::ready::Ready;
 use crate::base::{FlowId, Key, Now, Random, RealmId, ShardId, SocketId, counters};
+use crate::call::Record;
 use crate::net::{self, BATCH, Batch, Listener, Poll, Received, Sockets, Stream, Udp, UdpOptions};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Datagrams handled in one pass: about 3 ms of work, so that nothing else waits long.
@@ -48,6 +49,8 @@ counters! {
         bind_failed,
         /// Connections that failed.
         streams_failed,
+        /// Call records that nobody took.
+        records_shed,
     }
 }
 
@@ -72,12 +75,14 @@ pub struct Loop {
     ready_sip: Ready<SocketId>,
     ready_streams: Ready<FlowId>,
     binds: VecDeque<(RealmId, u16)>,
+    records: Option<SyncSender<Box<Record>>>,
     mailboxes: Mailboxes,
     orders: Receiver<Order>,
     pace: Pace,
     draining: bool,
     drained_at: Option<Instant>,
     stopped: bool,
+    checked: bool,
     counters: Counters,
 }
 
@@ -93,16 +98,58 @@ fn instant() -> Instant {
     Instant::now()
 }
 
+fn seat_socket(poll: &Poll, sockets: &mut Sockets, socket: Udp) -> io::Result<SocketId> {
+    let id = sockets.insert(socket).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    match sockets.get(id).map(|socket| poll.add_socket(id, socket)) {
+        Some(Err(error)) => {
+            sockets.remove(id);
+            Err(error)
+        }
+        _ => Ok(id),
+    }
+}
+
+fn seat_sockets(
+    config: &Config,
+    poll: &Poll,
+    sockets: &mut Sockets,
+    web: Vec<Udp>,
+    sip: Vec<Udp>,
+) -> io::Result<Places> {
+    let mut places = Places::default();
+    for (n, socket) in web.into_iter().enumerate() {
+        let local = socket.address();
+        let mut advertised = local;
+        if let (0, Some(ip)) = (n, config.web_media.advertised) {
+            advertised.set_ip(ip);
+        }
+        let socket = seat_socket(poll, sockets, socket)?;
+        places.web.push(WebPlace { socket, local, advertised });
+    }
+    for (n, socket) in sip.into_iter().enumerate() {
+        let told = config.realms.get(n).and_then(|realm| realm.sip_advertised);
+        let advertised = told.unwrap_or(socket.address());
+        let socket = seat_socket(poll, sockets, socket)?;
+        places.sip.push(SipPlace { socket, realm: RealmId(n as u8), advertised });
+    }
+    Ok(places)
+}
+
 impl Loop {
     /// Sits down: call it on the thread that will run it.
     pub fn new(seat: Seat, random: Random) -> io::Result<Loop> {
         let Seat { shard, shards, config, poll, web, sip, http, mailboxes, orders } = seat;
         let now = clock();
-        let mut this = Loop {
-            core: Core::new(now, shard, shards, Arc::clone(&config), random),
-            sockets: Sockets::new(shard, config.caps.sockets),
-            wide: Vec::new(),
-            sip: Vec::new(),
+        let mut sockets = Sockets::new(shard, config.caps.sockets);
+        let places = seat_sockets(&config, &poll, &mut sockets, web, sip)?;
+        if let Some(listener) = &http {
+            poll.add_listener(0, listener)?;
+        }
+        Ok(Loop {
+            wide: places.web.iter().map(|place| place.socket).collect(),
+            sip: places.sip.iter().map(|place| place.socket).collect(),
+            core: Core::new(now, shard, shards, Arc::clone(&config), places, random),
+            sockets,
             listener: http,
             accept_at: None,
             streams: Vec::new(),
@@ -113,53 +160,36 @@ impl Loop {
             ready_sip: Ready::new(),
             ready_streams: Ready::new(),
             binds: VecDeque::new(),
+            records: None,
             pace: Pace::new(now.instant),
             draining: false,
             drained_at: None,
             stopped: false,
+            checked: cfg!(debug_assertions),
             counters: Counters::default(),
             shard,
             config,
             poll,
             mailboxes,
             orders,
-        };
-        this.seat_sockets(web, sip)?;
-        if let Some(listener) = &this.listener {
-            this.poll.add_listener(0, listener)?;
-        }
-        Ok(this)
+        })
     }
 
-    fn seat_sockets(&mut self, web: Vec<Udp>, sip: Vec<Udp>) -> io::Result<()> {
-        for (n, socket) in web.into_iter().enumerate() {
-            let mut advertised = socket.address();
-            if let (0, Some(ip)) = (n, self.config.web_media.advertised) {
-                advertised.set_ip(ip);
-            }
-            let id = self.seat_socket(socket)?;
-            self.wide.push(id);
-            self.core.set_web_socket(id, advertised);
-        }
-        for (n, socket) in sip.into_iter().enumerate() {
-            let address = socket.address();
-            let advertised = self.config.realms.get(n).and_then(|realm| realm.sip_advertised);
-            let id = self.seat_socket(socket)?;
-            self.sip.push(id);
-            self.core.set_sip_socket(RealmId(n as u8), id, advertised.unwrap_or(address));
-        }
-        Ok(())
+    /// Leaves the invariants unchecked, as release builds do: for measurements.
+    pub fn unchecked(mut self) -> Loop {
+        self.checked = false;
+        self
     }
 
-    fn seat_socket(&mut self, socket: Udp) -> io::Result<SocketId> {
-        let id = self.sockets.insert(socket).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        match self.sockets.get(id).map(|socket| self.poll.add_socket(id, socket)) {
-            Some(Err(error)) => {
-                self.sockets.remove(id);
-                Err(error)
-            }
-            _ => Ok(id),
-        }
+    /// Sends the records of calls there. A full ring sheds them, counted.
+    pub fn with_records(mut self, records: SyncSender<Box<Record>>) -> Loop {
+        self.records = Some(records);
+        self
+    }
+
+    /// The shard without its sockets, to be looked at and for tests that set up media by hand.
+    pub fn core_mut(&mut self) -> &mut Core {
+        &mut self.core
     }
 
     /// Runs until told to stop, or until drained.
@@ -191,7 +221,7 @@ impl Loop {
         self.outputs(now);
         self.pace.lap(instant(), Part::Outputs);
         self.pace.end();
-        if cfg!(debug_assertions) {
+        if self.checked {
             self.core.check_invariants();
         }
         Ok(())
@@ -278,19 +308,21 @@ impl Loop {
                     self.draining = true;
                     self.core.drain(now);
                 }
-                Order::Stop => self.stopped = true,
+                Order::Stop => {
+                    self.core.stop(now);
+                    self.stopped = true;
+                }
                 Order::Snapshot(reply) => {
                     // Whoever asked may have lost patience.
                     let _ = reply.try_send(self.snapshot());
                 }
             }
         }
-        if self.draining && self.core.calls() == 0 {
-            let at = *self.drained_at.get_or_insert(now.instant + LINGER);
-            self.stopped |= at <= now.instant;
-        } else {
-            self.drained_at = None;
+        if self.draining && self.drained_at.is_none() && self.core.calls() == 0 {
+            self.core.stop(now);
+            self.drained_at = Some(now.instant + LINGER);
         }
+        self.stopped |= self.drained_at.is_some_and(|at| at <= now.instant);
     }
 
     fn mail(&mut self, now: Now) {
@@ -424,6 +456,7 @@ impl Loop {
                 Output::Unbind { socket } => drop(self.sockets.remove(socket)),
                 Output::Write { flow } => self.write_stream(now, flow),
                 Output::Close { flow } => self.close_stream(flow),
+                Output::Record(record) => self.record(record),
                 Output::Mail { to, mail } => self.mailboxes.send(to, mail),
             }
         }
@@ -439,6 +472,11 @@ impl Loop {
         }
     }
 
+    fn record(&mut self, record: Box<Record>) {
+        let taken = self.records.as_ref().is_none_or(|records| records.try_send(record).is_ok());
+        self.counters.records_shed += u64::from(!taken);
+    }
+
     fn bind(&mut self, realm: RealmId, port: u16) -> Option<SocketId> {
         let realm = self.config.realms.get(usize::from(realm.0))?;
         let options = UdpOptions {
@@ -447,7 +485,7 @@ impl Loop {
             ..UdpOptions::new(SocketAddr::new(realm.media, port))
         };
         let socket = Udp::open(&options).ok()?;
-        self.seat_socket(socket).ok()
+        seat_socket(&self.poll, &mut self.sockets, socket).ok()
     }
 
     /// How it goes.

@@ -1,3 +1,6 @@
 //! Real sockets, on loopback only: what the kernel does is asserted, not assumed.
 
+mod counting;
+mod forward;
 mod net;
+mod rig;

@@ -1,0 +1,124 @@
+//! One shard over loopback sockets: CPU a forwarded packet and packets a second, beside its floor in the same run.
+//!
+//! A page with a socket for each call sends SRTP to the gateway's web port; the gateway sends RTP from a socket for
+//! each call to one party, which echoes; the echo comes back to the page as SRTP. The floor does the same with bare
+//! system calls and the same ciphers, and knows no routes, timelines, reports or timers. Both run on core 0 in turn,
+//! driven by the same far side on core 1: `cargo bench --bench shard_echo [calls] [ticks]`.
+
+#[path = "../../tests/live/rig.rs"]
+mod rig;
+
+mod bare;
+mod far;
+
+use bridgehead::net;
+use bridgehead::rtp::{Keys, Profile};
+use far::Far;
+use rig::Rig;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
+
+/// What the far side must know of a forwarder.
+pub struct Ready {
+    pub web: SocketAddr,
+    pub calls: Vec<(Keys, SocketAddr)>,
+}
+
+/// What a forwarder's thread is told.
+pub struct Task {
+    pub profile: Profile,
+    pub pages: Vec<SocketAddr>,
+    pub party: SocketAddr,
+    pub ready: Sender<Ready>,
+    pub start: Arc<AtomicBool>,
+    pub stop: Arc<AtomicBool>,
+}
+
+/// The shard: everything that production runs, but for the threads around it.
+fn shard(task: &Task) -> Duration {
+    let mut rig = Rig::new(rig::config());
+    rig.shard = rig.shard.unchecked();
+    let bridge = |page: &SocketAddr| {
+        let bridge = rig.bridge(task.profile, *page, task.party);
+        (bridge.keys, bridge.rtp)
+    };
+    let calls = task.pages.iter().map(bridge).collect();
+    task.ready.send(Ready { web: rig.web, calls }).unwrap();
+    while !task.start.load(Ordering::Relaxed) {
+        rig.pass();
+    }
+    let before = net::thread_time();
+    while !task.stop.load(Ordering::Relaxed) {
+        rig.pass();
+    }
+    net::thread_time() - before
+}
+
+/// One forwarder's run: nanoseconds of CPU a packet, packets a second, and the part that was lost.
+fn measure(
+    profile: Profile,
+    calls: usize,
+    ticks: u64,
+    forwarder: fn(&Task) -> Duration,
+) -> (f64, f64, f64) {
+    let mut far = Far::new(calls);
+    let (sender, ready) = channel();
+    let (start, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let task = Task {
+        profile,
+        pages: far.pages(),
+        party: far.party(),
+        ready: sender,
+        start: Arc::clone(&start),
+        stop: Arc::clone(&stop),
+    };
+    let thread = std::thread::spawn(move || {
+        // Without a second core the figures say little, but they still come.
+        let _ = net::pin(0);
+        forwarder(&task)
+    });
+    let Ready { web, calls: ends } = ready.recv().unwrap();
+    far.connect(web, ends);
+    far.run(ticks / 10 + 1);
+    start.store(true, Ordering::Relaxed);
+    far.run(1);
+    let run = far.run(ticks);
+    stop.store(true, Ordering::Relaxed);
+    let cpu = thread.join().unwrap();
+    // Each packet that the page heard was forwarded twice.
+    let packets = 2.0 * run.heard as f64;
+    let lost = 1.0 - run.heard as f64 / run.sent as f64;
+    (cpu.as_nanos() as f64 / packets, packets / run.time.as_secs_f64(), lost)
+}
+
+fn median(mut of: Vec<f64>) -> f64 {
+    of.sort_by(f64::total_cmp);
+    of[of.len() / 2]
+}
+
+fn main() {
+    let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let calls = numbers.first().copied().unwrap_or(400) as usize;
+    let ticks = numbers.get(1).copied().unwrap_or(100);
+    let _ = net::pin(1);
+    println!("{calls} calls, {ticks} ticks a round, 172-byte RTP, median of 3 rounds");
+    for profile in [Profile::AesCm128Sha1_80, Profile::AeadAes128Gcm] {
+        let (mut ours, mut floor) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            floor.push(measure(profile, calls, ticks, bare::forward));
+            ours.push(measure(profile, calls, ticks, shard));
+        }
+        let column = |of: &[(f64, f64, f64)], pick: fn(&(f64, f64, f64)) -> f64| {
+            median(of.iter().map(pick).collect())
+        };
+        let (our_cpu, floor_cpu) = (column(&ours, |r| r.0), column(&floor, |r| r.0));
+        for (name, of, cpu) in [("floor", &floor, floor_cpu), ("shard", &ours, our_cpu)] {
+            let (pace, lost) = (column(of, |r| r.1), column(of, |r| r.2));
+            println!("{profile:?} {name}: {cpu:.0} ns CPU a packet, {pace:.0} packets/s, {:.3} % lost", lost * 100.0);
+        }
+        println!("{profile:?} shard / floor: {:.2}", our_cpu / floor_cpu);
+    }
+}

@@ -1,0 +1,97 @@
+//! Who hears a datagram: by the socket that it came by, and on a web socket by its first byte (RFC 7983).
+
+use super::core::{Core, Output};
+use super::mail::Mail;
+use crate::base::{Machine, Now, SocketId};
+use crate::media::Verdict;
+use crate::net::{Batch, Slot};
+use crate::{sip, webrtc};
+use std::net::SocketAddr;
+
+/// Far addresses whose web socket is remembered, on a shard that has several.
+const PATHS: usize = 1 << 16;
+
+impl Core {
+    /// Handles datagrams where they lie. Slots that are to be sent afterwards are marked `send`.
+    pub fn receive(&mut self, now: Now, batch: &mut Batch) {
+        for slot in batch.slots() {
+            slot.send = false;
+            self.datagram(now, slot);
+        }
+        self.settle(now);
+    }
+
+    #[inline]
+    fn datagram(&mut self, now: Now, slot: &mut Slot) {
+        let verdict = if let Some(place) = self.places.web.iter().find(|p| p.socket == slot.socket) {
+            let local = place.local;
+            match slot.packet.bytes().first() {
+                Some(128..=191) => self.plane.handle_web(now, slot.remote, &mut slot.packet),
+                // STUN and DTLS. The room has its own budget for handshakes in a pass.
+                Some(0..=3 | 20..=63) => {
+                    let data = slot.packet.bytes();
+                    self.peers.handle_input(now, webrtc::Input::Datagram { from: slot.remote, local, data });
+                    Verdict::Taken
+                }
+                _ => {
+                    self.counters.stray += 1;
+                    Verdict::Drop
+                }
+            }
+        } else if self.places.sip.iter().any(|place| place.socket == slot.socket) {
+            self.on_sip(now, slot.socket, slot.remote, slot.packet.bytes());
+            Verdict::Taken
+        } else {
+            self.plane.handle_rtp(now, slot.socket, slot.remote, &mut slot.packet)
+        };
+        if let Verdict::Send { socket, to } = verdict {
+            (slot.socket, slot.remote, slot.send) = (self.web_socket(socket, to), to, true);
+        }
+    }
+
+    /// The socket to send by: where it is a web socket and there are several, the one that `to` is reached by.
+    #[inline]
+    pub(super) fn web_socket(&self, socket: SocketId, to: SocketAddr) -> SocketId {
+        match &self.places.web[..] {
+            [] | [_] => socket,
+            places if places.iter().all(|place| place.socket != socket) => socket,
+            _ => self.paths.get(&to).copied().unwrap_or(socket),
+        }
+    }
+
+    /// Remembers by which web socket an address is reached. Only called for what `webrtc` sends, which is for
+    /// authenticated addresses alone.
+    pub(super) fn learn_path(&mut self, to: SocketAddr, socket: SocketId) {
+        if self.places.web.len() < 2 {
+            return;
+        }
+        // All paths are checked every few seconds, so that what is forgotten is soon known again.
+        if self.paths.len() >= PATHS && !self.paths.contains_key(&to) {
+            self.paths.clear();
+        }
+        self.paths.insert(to, socket);
+    }
+
+    /// Handles a SIP message of any length.
+    pub fn message(&mut self, now: Now, socket: SocketId, remote: SocketAddr, data: &[u8]) {
+        self.on_sip(now, socket, remote, data);
+        self.settle(now);
+    }
+
+    fn on_sip(&mut self, now: Now, socket: SocketId, remote: SocketAddr, data: &[u8]) {
+        let place = self.places.sip.iter().zip(&self.sip_flows).find(|(place, _)| place.socket == socket);
+        let Some((place, &id)) = place else {
+            self.counters.stray += 1;
+            return;
+        };
+        let flow = sip::Flow { id, transport: sip::Transport::Udp, remote, realm: place.realm };
+        let home = if self.shards > 1 { sip::home(data, self.shards) } else { self.shard };
+        if home == self.shard {
+            self.stack.handle_input(now, sip::Input::Message { flow, data });
+        } else {
+            self.counters.steered_sip += 1;
+            let mail = Mail::Sip { flow, data: data.to_vec() };
+            self.outputs.push_back(Output::Mail { to: home, mail });
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Turns one room's output into another's input until all are quiet.
+
+use super::core::{Core, Output};
+use super::mail::Mail;
+use crate::base::{Key, Machine, Now, ShardId, Side};
+use crate::{call, leg, media, signal, sip, webrtc};
+
+impl Core {
+    /// Passes outputs on until no room has any, or the pass has had its share; the rest goes on in the next pass.
+    pub(super) fn settle(&mut self, now: Now) {
+        for _ in 0..self.config.caps.turns {
+            if !self.turn(now) {
+                self.unsettled = None;
+                return;
+            }
+        }
+        self.counters.unsettled += 1;
+        self.unsettled = Some(now.instant);
+    }
+
+    /// Passes one output on; false where all are quiet. What frees a caller from waiting comes first.
+    fn turn(&mut self, now: Now) -> bool {
+        if let Some(output) = self.plane.poll_output() {
+            self.on_media(now, output);
+        } else if let Some(output) = self.peers.poll_output() {
+            self.on_web(now, output);
+        } else if let Some(output) = self.calls.poll_output() {
+            self.on_call(now, output);
+        } else if let Some(output) = self.stack.poll_output() {
+            self.on_stack(now, output);
+        } else if let Some(output) = self.hub.poll_output() {
+            self.on_hub(now, output);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    pub(super) fn on_media(&mut self, now: Now, output: media::Output) {
+        match output {
+            media::Output::Event(event) => self.calls.handle_input(now, call::Input::Media(event)),
+            media::Output::Bind { realm, port } => self.outputs.push_back(Output::Bind { realm, port }),
+            media::Output::Unbind { socket } => self.outputs.push_back(Output::Unbind { socket }),
+            media::Output::Send { socket, to, data } => {
+                let socket = self.web_socket(socket, to);
+                self.outputs.push_back(Output::Send { socket, to, data });
+            }
+        }
+    }
+
+    fn on_web(&mut self, now: Now, output: webrtc::Output) {
+        match output {
+            webrtc::Output::Event(event) => self.calls.handle_input(now, call::Input::Web(event)),
+            webrtc::Output::Send { from_local, to, data } => {
+                let place = self.places.web.iter().find(|place| place.local == from_local);
+                let Some(socket) = place.map(|place| place.socket) else {
+                    self.counters.unroutable += 1;
+                    return;
+                };
+                self.learn_path(to, socket);
+                self.outputs.push_back(Output::Send { socket, to, data });
+            }
+        }
+    }
+
+    fn on_call(&mut self, now: Now, output: call::Output) {
+        match output {
+            call::Output::Leg(command) => self.on_command(now, command),
+            call::Output::Web(command) => self.peers.handle_input(now, webrtc::Input::Command(command)),
+            call::Output::Media(command) => self.plane.handle_command(now, command),
+            call::Output::Record(record) => self.outputs.push_back(Output::Record(record)),
+        }
+    }
+
+    fn on_command(&mut self, now: Now, command: leg::Command) {
+        match command.leg().side() {
+            Side::Sip => self.stack.handle_input(now, sip::Input::Command(command)),
+            Side::Web => self.hub.handle_input(now, signal::Input::Command(command)),
+        }
+    }
+
+    fn on_stack(&mut self, now: Now, output: sip::Output) {
+        match output {
+            sip::Output::Event(event) => self.calls.handle_input(now, call::Input::Leg(event)),
+            sip::Output::Registered { account, state } => {
+                self.hub.handle_input(now, signal::Input::Registered { account, state });
+            }
+            sip::Output::Send { flow, data } => {
+                // Whichever shard's listener brought it, ours of the same realm has the same address.
+                let place = self.places.sip.iter().find(|place| place.realm == flow.realm);
+                match place.filter(|_| flow.transport == sip::Transport::Udp) {
+                    Some(place) => {
+                        self.outputs.push_back(Output::Send { socket: place.socket, to: flow.remote, data });
+                    }
+                    None => self.counters.unroutable += 1,
+                }
+            }
+        }
+    }
+
+    fn on_hub(&mut self, now: Now, output: signal::Output) {
+        match output {
+            signal::Output::Event(event) => self.calls.handle_input(now, call::Input::Leg(event)),
+            signal::Output::Send { flow, text } if flow.shard() == self.shard => {
+                self.send_text(now, flow, &text)
+            }
+            signal::Output::Send { flow, text } => {
+                self.outputs.push_back(Output::Mail { to: flow.shard(), mail: Mail::Write { flow, text } });
+            }
+            signal::Output::Close { flow } if flow.shard() == self.shard => self.close_connection(now, flow),
+            signal::Output::Close { flow } => {
+                self.outputs.push_back(Output::Mail { to: flow.shard(), mail: Mail::Close { flow } });
+            }
+            signal::Output::Move { flow, to, source, text } => self.move_text(flow, to, source, text),
+            signal::Output::Register(account) => self.register(now, account),
+            signal::Output::Unregister(account) => {
+                self.stack.handle_input(now, sip::Input::Unregister(account));
+            }
+        }
+    }
+
+    fn register(&mut self, now: Now, account: leg::Account) {
+        if let Some(registration) = self.config.registrations.get(&account) {
+            let registration = registration.clone();
+            self.stack.handle_input(now, sip::Input::Register(registration));
+            return;
+        }
+        self.counters.unregistrable += 1;
+        let state = Err(leg::Reason::from(leg::Cause::NotFound));
+        self.hub.handle_input(now, signal::Input::Registered { account, state });
+    }
+
+    /// Another shard tells something.
+    pub fn mail(&mut self, now: Now, from: ShardId, mail: Mail) {
+        match mail {
+            Mail::Sip { flow, data } => {
+                self.stack.handle_input(now, sip::Input::Message { flow, data: &data });
+            }
+            Mail::Moved { flow, source, text } if flow.shard() == from => {
+                self.hub.handle_input(now, signal::Input::Opened { flow, source });
+                self.hub.handle_input(now, signal::Input::Message { flow, text: &text });
+            }
+            Mail::Text { flow, text } if flow.shard() == from => {
+                self.hub.handle_input(now, signal::Input::Message { flow, text: &text });
+            }
+            Mail::Closed { flow } if flow.shard() == from => {
+                self.hub.handle_input(now, signal::Input::Closed { flow });
+            }
+            Mail::Write { flow, text } => self.send_text(now, flow, &text),
+            Mail::Close { flow } => self.close_connection(now, flow),
+            Mail::Moved { .. } | Mail::Text { .. } | Mail::Closed { .. } => {
+                debug_assert!(false, "mail about a third shard's flow");
+            }
+        }
+        self.settle(now);
+    }
+}
