@@ -61,8 +61,9 @@ fn nothing_is_allocated_from_socket_to_socket_in_either_direction_and_every_prof
 fn bursts_on_many_sockets_all_arrive() {
     const CALLS: usize = 100;
     let mut rig = Rig::new(config());
-    let party = UdpSocket::bind("127.0.0.1:0").unwrap();
-    party.set_nonblocking(true).unwrap();
+    let party = far();
+    // A pass forwards more than a socket's usual queue holds.
+    socket2::SockRef::from(&party).set_recv_buffer_size(4 << 20).unwrap();
     let pages: Vec<UdpSocket> = (0..CALLS).map(|_| far()).collect();
     let mut calls = Vec::new();
     for (n, page) in pages.iter().enumerate() {
@@ -90,6 +91,10 @@ fn bursts_on_many_sockets_all_arrive() {
             }
             for (page, (_, _, receive)) in pages.iter().zip(&mut calls) {
                 while let Ok(length) = page.recv(&mut buffer) {
+                    // RTCP shares the port (RFC 5761); reports are sent when they are due.
+                    if matches!(buffer[1], 192..=223) {
+                        continue;
+                    }
                     packet.fill(&buffer[..length]);
                     receive.unprotect(&mut packet).unwrap();
                     heard_down += 1;
