@@ -128,7 +128,7 @@ pub fn forward(task: &Task) -> Duration {
     while !task.stop.load(Ordering::Relaxed) {
         bare.pass();
     }
-    net::thread_time() - before
+    net::thread_time().saturating_sub(before)
 }
 
 impl Bare {

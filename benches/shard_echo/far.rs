@@ -73,7 +73,7 @@ impl Far {
         self.sockets.get(self.party).unwrap().address()
     }
 
-    pub fn connect(&mut self, web: SocketAddr, calls: Vec<(Keys, SocketAddr)>) {
+    pub fn connect(&mut self, web: SocketAddr, calls: &[(Keys, SocketAddr)]) {
         self.web = web;
         self.calls = calls.iter().map(|(keys, _)| rig::browser(keys).0).collect();
     }

@@ -54,16 +54,11 @@ fn shard(task: &Task) -> Duration {
     while !task.stop.load(Ordering::Relaxed) {
         rig.pass();
     }
-    net::thread_time() - before
+    net::thread_time().saturating_sub(before)
 }
 
 /// One forwarder's run: nanoseconds of CPU a packet, packets a second, and the part that was lost.
-fn measure(
-    profile: Profile,
-    calls: usize,
-    ticks: u64,
-    forwarder: fn(&Task) -> Duration,
-) -> (f64, f64, f64) {
+fn measure(profile: Profile, calls: usize, ticks: u64, forwarder: fn(&Task) -> Duration) -> (f64, f64, f64) {
     let mut far = Far::new(calls);
     let (sender, ready) = channel();
     let (start, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
@@ -81,7 +76,7 @@ fn measure(
         forwarder(&task)
     });
     let Ready { web, calls: ends } = ready.recv().unwrap();
-    far.connect(web, ends);
+    far.connect(web, &ends);
     far.run(ticks / 10 + 1);
     start.store(true, Ordering::Relaxed);
     far.run(1);
@@ -111,13 +106,15 @@ fn main() {
             floor.push(measure(profile, calls, ticks, bare::forward));
             ours.push(measure(profile, calls, ticks, shard));
         }
-        let column = |of: &[(f64, f64, f64)], pick: fn(&(f64, f64, f64)) -> f64| {
-            median(of.iter().map(pick).collect())
-        };
+        let column =
+            |of: &[(f64, f64, f64)], pick: fn(&(f64, f64, f64)) -> f64| median(of.iter().map(pick).collect());
         let (our_cpu, floor_cpu) = (column(&ours, |r| r.0), column(&floor, |r| r.0));
         for (name, of, cpu) in [("floor", &floor, floor_cpu), ("shard", &ours, our_cpu)] {
             let (pace, lost) = (column(of, |r| r.1), column(of, |r| r.2));
-            println!("{profile:?} {name}: {cpu:.0} ns CPU a packet, {pace:.0} packets/s, {:.3} % lost", lost * 100.0);
+            println!(
+                "{profile:?} {name}: {cpu:.0} ns CPU a packet, {pace:.0} packets/s, {:.3} % lost",
+                lost * 100.0
+            );
         }
         println!("{profile:?} shard / floor: {:.2}", our_cpu / floor_cpu);
     }

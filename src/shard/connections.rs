@@ -199,7 +199,9 @@ impl Core {
     /// A session sends a text to a connection of ours.
     pub(super) fn send_text(&mut self, now: Now, flow: FlowId, text: &str) {
         // A connection that is closing hears no more; its end was or will be told.
-        self.touch(now, flow, |connection| drop(connection.send_text(now, text)));
+        self.touch(now, flow, |connection| {
+            let _ = connection.send_text(now, text);
+        });
     }
 
     /// A session wants a connection of ours closed.
@@ -254,7 +256,9 @@ impl Core {
                 }
             }
             // Fails only where the connection closed meanwhile.
-            Answer::Respond(response) => drop(web.connection.respond(now, response)),
+            Answer::Respond(response) => {
+                let _ = web.connection.respond(now, response);
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use crate::base::{Deadline, FlowId, Machine, Now, Random, RealmId, ShardId, Sock
 use crate::call::{self, Calls};
 use crate::media::{self, Plane};
 use crate::signal::{self, Hub};
-use crate::sip::{self, Stack};
+use crate::sip::Stack;
 use crate::webrtc::{self, Peers};
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -2,7 +2,7 @@
 
 use super::config;
 use crate::http::{Cors, Method, Origins, Request, Response};
-use crate::web;
+use crate::{signal, web};
 
 /// The WebSocket subprotocol of browser signalling.
 pub const SUBPROTOCOL: &str = "bridgehead.v1";
@@ -67,6 +67,7 @@ impl Site {
         let text: &str = match request.path() {
             "/healthz" if draining => return error(503, "draining", "the gateway is about to stop"),
             "/healthz" => r#"{"status":"ok"}"#,
+            "/v1/schema.json" => signal::SCHEMA,
             "/v1/demo.json" => match &self.demo {
                 Some(demo) => demo,
                 None => return error(404, "not_found", "this gateway runs no demo"),
@@ -168,6 +169,7 @@ mod tests {
     fn unknown_addresses_and_methods_are_json_errors() {
         assert_eq!(ask(Method::Get, "/nowhere", &[]), 404);
         assert_eq!(ask(Method::Get, "/healthz?x=1", &[]), 200);
+        assert_eq!(ask(Method::Get, "/v1/schema.json", &[]), 200);
         assert_eq!(ask(Method::Delete, "/healthz", &[]), 405);
         assert_eq!(ask(Method::Post, "/", &[]), 405);
         assert_eq!(ask(Method::Get, "/v1/demo.json", &[("origin", "https://evil.example")]), 403);

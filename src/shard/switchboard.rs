@@ -102,7 +102,7 @@ impl Core {
         match output {
             signal::Output::Event(event) => self.calls.handle_input(now, call::Input::Leg(event)),
             signal::Output::Send { flow, text } if flow.shard() == self.shard => {
-                self.send_text(now, flow, &text)
+                self.send_text(now, flow, &text);
             }
             signal::Output::Send { flow, text } => {
                 self.outputs.push_back(Output::Mail { to: flow.shard(), mail: Mail::Write { flow, text } });

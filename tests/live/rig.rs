@@ -6,13 +6,12 @@ use bridgehead::media::srtp::{Receive, Send};
 use bridgehead::media::{Agreed, Codec, Command, Event, Format, Kind};
 use bridgehead::rtp::{Keys, Profile};
 use bridgehead::shard::{Caps, Config, Http, Loop, Realm, WebMedia, clock, open};
-use bridgehead::{call, signal, sip, webrtc};
+use bridgehead::webrtc;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub const PROFILES: [Profile; 3] =
-    [Profile::AesCm128Sha1_80, Profile::AeadAes128Gcm, Profile::AeadAes256Gcm];
+pub const PROFILES: [Profile; 3] = [Profile::AesCm128Sha1_80, Profile::AeadAes128Gcm, Profile::AeadAes256Gcm];
 
 pub fn localhost(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
@@ -74,8 +73,8 @@ impl Rig {
         self.random.fill(&mut keys.send);
         self.open(web_leg, Kind::Web);
         let rtp = self.open(rtp_leg, Kind::Rtp(RealmId(0))).unwrap();
-        self.media(Command::Agree { leg: web_leg, agreed: agreed(None) });
-        self.media(Command::Agree { leg: rtp_leg, agreed: agreed(Some(party)) });
+        self.media(Command::Agree { leg: web_leg, agreed: Box::new(agreed(None)) });
+        self.media(Command::Agree { leg: rtp_leg, agreed: Box::new(agreed(Some(party))) });
         self.media(Command::Keys { leg: web_leg, keys: Box::new(keys.clone()) });
         self.media(Command::Path { leg: web_leg, address: browser });
         self.media(Command::Join { a: web_leg, b: rtp_leg });
@@ -83,9 +82,9 @@ impl Rig {
     }
 }
 
-pub fn agreed(remote: Option<SocketAddr>) -> Box<Agreed> {
+pub fn agreed(remote: Option<SocketAddr>) -> Agreed {
     let codec = Codec { name: "pcmu".to_owned(), clock: 8000, channels: 1 };
-    Box::new(Agreed {
+    Agreed {
         remote,
         remote_rtcp: None,
         rtcp_mux: remote.is_none(),
@@ -93,7 +92,7 @@ pub fn agreed(remote: Option<SocketAddr>) -> Box<Agreed> {
         receive: true,
         formats: vec![Format { codec, receive: 0, send: 0 }],
         ptime_ms: 20,
-    })
+    }
 }
 
 /// What a browser protects with and hears with: the gateway's keys, the other way round.
@@ -122,8 +121,8 @@ pub fn config() -> Config {
         connection: Arc::default(),
         sip: Arc::default(),
         signal: Arc::default(),
-        call: Arc::new(call::Config),
-        webrtc: Arc::new(webrtc::Config { candidates: Vec::new() }),
+        call: Arc::default(),
+        webrtc: Arc::new(webrtc::Config::new(webrtc::Identity::create(clock()).unwrap(), Vec::new())),
         media: Arc::default(),
     }
 }
