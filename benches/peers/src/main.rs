@@ -68,7 +68,9 @@ fn main() {
         Line::new("sipx-sip: parse", || {
             drop(black_box(sipx_sip::parser::parse_datagram(black_box(bytes.clone()), &limits)));
         }),
-        Line::new("sip-codec: parse and read", || common::codec_reads(&Message::parse(black_box(INVITE)).unwrap())),
+        Line::new("sip-codec: parse and read", || {
+            common::codec_reads(&Message::parse(black_box(INVITE)).unwrap())
+        }),
         Line::new("rsip: parse and read", rsip_read),
         Line::new("sip-codec: write", || codec_write(&message, &mut a)),
         Line::new("rsip: write", || drop(black_box(rsip_message.to_string()))),

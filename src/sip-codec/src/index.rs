@@ -19,14 +19,14 @@ pub(crate) struct Entry {
 const NONE: Entry = Entry { number: name::OTHER, name: 0, value: 0, end: 0 };
 
 impl Entry {
-    pub(crate) fn name<'a>(self, head: &'a str) -> Name<'a> {
+    pub(crate) fn name(self, head: &str) -> Name<'_> {
         name::known(self.number).unwrap_or_else(|| {
             let from = head.get(self.name as usize..).unwrap_or("");
             Name::Other(text::take(from, text::TOKEN).0)
         })
     }
 
-    pub(crate) fn value<'a>(self, head: &'a str) -> &'a str {
+    pub(crate) fn value(self, head: &str) -> &str {
         head.get(self.value as usize..self.end as usize).unwrap_or("")
     }
 
@@ -35,7 +35,7 @@ impl Entry {
     }
 
     /// The value, of a section not yet known to be UTF-8.
-    pub(crate) fn value_of<'a>(self, data: &'a [u8]) -> Result<&'a str, Error> {
+    pub(crate) fn value_of(self, data: &[u8]) -> Result<&str, Error> {
         let value = data.get(self.value as usize..self.end as usize).unwrap_or(&[]);
         std::str::from_utf8(value).map_err(|_| Error::NotUtf8)
     }

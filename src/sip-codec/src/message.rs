@@ -152,13 +152,13 @@ impl<'a> Message<'a> {
     /// Every header line in order.
     pub fn iter(&self) -> impl Iterator<Item = Header<'a>> {
         let head = self.head;
-        self.index.entries().iter().map(move |e| header(e, head))
+        self.index.entries().iter().map(move |e| header(*e, head))
     }
 
     /// Every header line of that name in order.
     pub fn lines(&self, name: Name<'_>) -> impl Iterator<Item = Header<'a>> {
         let (number, head) = (name::number(name), self.head);
-        self.index.entries().iter().filter(move |e| e.is(number, name, head)).map(move |e| header(e, head))
+        self.index.entries().iter().filter(move |e| e.is(number, name, head)).map(move |e| header(*e, head))
     }
 
     /// The value of the first header line of that name. Folds are still inside; every typed parser copes with them.
@@ -253,7 +253,7 @@ impl fmt::Debug for Message<'_> {
     }
 }
 
-fn header<'a>(entry: &Entry, head: &'a str) -> Header<'a> {
+fn header(entry: Entry, head: &str) -> Header<'_> {
     Header { name: entry.name(head), value: entry.value(head) }
 }
 
