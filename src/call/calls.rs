@@ -15,7 +15,7 @@ use crate::base::{
 };
 use crate::leg::{Callee, Cause, Command, Event, Incoming, Party, Reason, Source, Target, TrunkId};
 use crate::media::Kind;
-use crate::sdp::Codec;
+use crate::sdp::{Codec, Session};
 use crate::{media, webrtc};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -96,6 +96,10 @@ impl Calls {
     }
 
     fn on_leg(&mut self, now: Now, event: Event) {
+        if let Some(session) = session_of(&event) {
+            let ignored: u32 = session.media.iter().map(|media| media.candidates_ignored).sum();
+            self.core.counters.candidates_ignored += u64::from(ignored);
+        }
         if let Event::Incoming(incoming) = event {
             self.on_incoming(now, *incoming);
             return;
@@ -200,7 +204,7 @@ impl Calls {
             Some(RouteTo::Trunk(trunk)) => Ok((Target::Trunk(trunk), callee)),
             Some(RouteTo::Reject(reason)) => {
                 self.core.counters.refused_route += 1;
-                Err(to_caller(reason))
+                Err(if incoming.leg.side() == Side::Sip { to_caller(reason) } else { reason })
             }
             None => {
                 self.core.counters.refused_route += 1;
@@ -358,6 +362,17 @@ impl Calls {
     }
 }
 
+/// The description that an event brings.
+fn session_of(event: &Event) -> Option<&Session> {
+    match event {
+        Event::Incoming(incoming) => incoming.offer.as_deref(),
+        Event::Progress { answer, .. } | Event::Answered { answer, .. } => answer.as_deref(),
+        Event::Offered { offer, .. } => offer.as_deref(),
+        Event::Accepted { answer, .. } => Some(answer),
+        Event::Refused { .. } | Event::Ended { .. } => None,
+    }
+}
+
 /// The called party as a name or number.
 fn party(callee: &Callee) -> Party {
     match callee {
@@ -415,6 +430,7 @@ impl Machine for Calls {
         assert!(self.slots.len() <= self.core.config.calls);
         assert_eq!(self.core.legs.len(), 2 * self.slots.len(), "each call has two legs");
         assert_eq!(self.core.media.len(), 2 * self.slots.len(), "each leg has one media side");
+        assert!(self.core.wheel.len() <= 2 * self.slots.len(), "a timer outlived its call");
         let mut peers = 0;
         let mut accounts: Map<_, u32> = Map::default();
         for (id, call) in self.slots.iter() {

@@ -26,7 +26,8 @@ pub struct Config {
     pub calls_per_account: u32,
     /// From the call's coming in to its answer.
     pub ring: Duration,
-    /// From dialling a SIP server to its first reply; none where the SIP room watches that itself.
+    /// From dialling a SIP server to its first reply; none by default, as the SIP room watches that itself, challenges
+    /// in between left out.
     pub first_reply: Option<Duration>,
     /// From [`super::Input::Drain`] to the end of all calls.
     pub drain: Duration,
@@ -44,7 +45,7 @@ impl Default for Config {
             calls: 4_000,
             calls_per_account: 16,
             ring: Duration::from_mins(3),
-            first_reply: Some(Duration::from_secs(5)),
+            first_reply: None,
             drain: Duration::from_secs(30),
         }
     }

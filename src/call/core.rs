@@ -52,6 +52,8 @@ counters! {
         changes_refused,
         /// Answers that accept nothing of what was offered.
         bad_answers,
+        /// Candidates beyond those that are read of a description.
+        candidates_ignored,
         /// Early answers beyond those that are kept for each call.
         forks_forgotten,
         /// Events of legs, peers or forks that are not known (any more).

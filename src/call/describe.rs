@@ -92,11 +92,14 @@ impl Half {
         }
         let protocol = if self.is_web() { Protocol::UdpTlsRtpSavpf } else { Protocol::RtpAvp };
         let Some(media) = offer.media.get_mut(self.stream) else { return offer };
+        // What both agreed on before stays (RFC 5761 section 5.1.1); a first offer to a phone does without.
+        let rtcp_mux = media.rtcp_mux;
         let protocol = if self.local.is_some() { media.protocol.clone() } else { protocol };
         *media =
             Media { kind: Carries::Audio, protocol, ports: 1, mid: media.mid.take(), ..Media::default() };
         media.set_payload_types(&number(wishes, &self.known));
         media.direction = Some(direction);
+        media.rtcp_mux = rtcp_mux;
         self.fill(media, Setup::Actpass);
         media.rtcp_rsize = self.is_web();
         if let (true, Some(mid)) = (self.is_web(), media.mid.clone()) {

@@ -7,7 +7,16 @@ use super::state::{Call, End, State};
 use crate::base::{Now, PeerId};
 use crate::leg::{Cause, Command, Reason};
 
-/// What a caller hears of a call that was never answered: a final response that is true of us.
+/// What a browser hears of its call that was never answered: what happened, and the code that said so.
+pub(super) fn to_browser(reason: Reason) -> Reason {
+    match reason.cause {
+        // It did not cancel: somebody else did.
+        Cause::Cancelled => Reason { cause: Cause::NoAnswer, ..reason },
+        _ => reason,
+    }
+}
+
+/// What a SIP caller hears of a call that was never answered: a final response that is true of us.
 pub(super) fn to_caller(reason: Reason) -> Reason {
     let code = match (reason.cause, reason.code) {
         // A caller that did not cancel has no 487 coming (RFC 3261 section 15.1.2).
@@ -66,7 +75,8 @@ impl Call {
         for end in [End::Out, End::In] {
             let said = match end {
                 _ if answered => reason,
-                End::In => to_caller(reason),
+                End::In if self.incoming.is_sip() => to_caller(reason),
+                End::In => to_browser(reason),
                 End::Out => to_callee(reason, gone == Some(End::In)),
             };
             let half = self.half(end);

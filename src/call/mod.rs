@@ -1,8 +1,8 @@
 //! The call machine (B2BUA): joins legs, whatever room speaks for them. Knows no SIP text and no JSON.
 //!
-//! A call has two [`half::Half`]s: the leg that came in and the leg that goes out, each with its signalling side, its
+//! A call has two halves: the leg that came in and the leg that goes out, each with its signalling side, its
 //! media side and, for a browser, its transport. It is prepared (media and transports are opened), rings, talks, and
-//! is over; [`state::State`] says what each of these knows. A renegotiation on one leg goes to the other only if the
+//! is over; `State` says what each of these knows. A renegotiation on one leg goes to the other only if the
 //! other must know.
 
 mod agree;

@@ -1,7 +1,9 @@
 //! What is remembered of a call that is over.
 
+use crate::base::redact::User;
 use crate::base::{CallId, LegId};
 use crate::leg::{Cause, Party, Source, Target};
+use std::fmt;
 use std::time::Duration;
 
 /// The record of one call. Each call that came in gives exactly one, refused ones too.
@@ -39,5 +41,36 @@ impl Record {
     /// How long it was answered.
     pub fn talked(&self) -> Duration {
         self.answered.map_or(Duration::ZERO, |answered| self.ended.saturating_sub(answered))
+    }
+}
+
+impl fmt::Display for Record {
+    /// One log line; names and numbers are redacted.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.call {
+            Some(call) => write!(f, "call={call:?}")?,
+            None => f.write_str("call=none")?,
+        }
+        write!(f, " in={:?}", self.incoming)?;
+        if let Some(outgoing) = self.outgoing {
+            write!(f, " out={outgoing:?}")?;
+        }
+        write!(f, " key={}", User(&self.key))?;
+        match &self.source {
+            Source::Trunk(trunk) => write!(f, " source=trunk{}", trunk.0)?,
+            Source::Account(account) => write!(f, " source={}", User(account.name()))?,
+        }
+        write!(f, " from={} to={}", User(&self.caller.user), User(&self.callee.user))?;
+        match &self.target {
+            Some(Target::Trunk(trunk)) => write!(f, " target=trunk{}", trunk.0)?,
+            Some(Target::Account(account)) => write!(f, " target={}", User(account.name()))?,
+            None => {}
+        }
+        let waited = self.answered.unwrap_or(self.ended).saturating_sub(self.started);
+        write!(f, " waited_ms={}", waited.as_millis())?;
+        if self.answered.is_some() {
+            write!(f, " talked_ms={}", self.talked().as_millis())?;
+        }
+        write!(f, " cause={} code={}", self.cause.name(), self.code)
     }
 }

@@ -47,6 +47,10 @@ impl Call {
                 half.transport = Transport::Open { peer, local };
                 self.on_restarted(core, end);
             }
+            // The transports say it twice where they saw an ICE restart before they were asked for one.
+            Transport::Open { peer: standing, .. } if standing == peer => {
+                half.transport = Transport::Open { peer, local };
+            }
             _ => core.counters.stray += 1,
         }
     }

@@ -326,12 +326,19 @@ pub struct Ssrc {
 }
 
 /// An attribute that is not read here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Attribute {
     /// The name.
     pub name: String,
     /// What follows the colon, where there is one.
     pub value: Option<String>,
+}
+
+impl fmt::Debug for Attribute {
+    // Nobody has looked whether the value is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Attribute({})", self.name)
+    }
 }
 
 /// A media description: one `m=` line and what belongs to it.

@@ -297,7 +297,7 @@ fn no_line_is_written_that_a_value_smuggles_in() {
 fn secrets_are_not_shown() {
     let session = parse(
         "m=audio 1 RTP/SAVP 0\r\na=ice-ufrag:abcd\r\na=ice-pwd:verysecretverysecretvery\r\n\
-         a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0\r\n",
+         a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0\r\na=key-mgmt:mikey c2VjcmV0\r\n",
     )
     .unwrap();
     let shown = format!("{session:?}");

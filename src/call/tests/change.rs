@@ -245,3 +245,84 @@ fn answers_that_nobody_asked_for_change_nothing() {
     assert_eq!(bench.agreed, before);
     assert_eq!(bench.calls.counters().stray, 5);
 }
+
+#[test]
+fn an_ice_restart_that_the_transports_saw_first_is_told_twice_and_answered_once() {
+    let mut bench = Bench::new();
+    let (leg, _) = web_talks(&mut bench);
+    bench.prompt = false;
+    bench.offered(leg, Some(&web_sdp("0 126", "actpass", "newu", "")));
+    let (Some(Input::Web(webrtc::Event::Opened { leg: of, peer, local })), true) =
+        (bench.held.pop_front(), bench.held.is_empty())
+    else {
+        panic!("one restart")
+    };
+    for _ in 0..2 {
+        bench.push(Input::Web(webrtc::Event::Opened { leg: of, peer, local: local.clone() }));
+    }
+    bench.takes_acceptance(leg);
+    bench.quiet();
+    assert_eq!(bench.calls.counters().stray, 0);
+}
+
+#[test]
+fn rtcp_mux_is_taken_where_a_phone_offers_it_and_kept() {
+    let mut bench = Bench::new();
+    let (leg, dial) = bench.browser_is_called(Some(&sip_sdp("0 8", "a=rtcp-mux\r\n")));
+    bench.answered(dial.leg, 0, Some(&web_sdp("0 8", "active", "abcd", "")));
+    assert!(audio(&bench.takes_answer(leg).unwrap()).rtcp_mux);
+    assert!(bench.agreed[&leg].rtcp_mux && bench.agreed[&leg].remote_rtcp.is_none());
+    bench.offered(leg, None);
+    assert!(audio(&bench.takes_acceptance(leg)).rtcp_mux);
+}
+
+#[test]
+fn rtcp_goes_where_the_party_says() {
+    let mut bench = Bench::new();
+    let (_, phone) = web_talks(&mut bench);
+    for (attribute, rtcp) in [
+        ("a=rtcp:5555\r\n", Some("192.0.2.9:5555")),
+        ("a=rtcp:6666 IN IP4 192.0.2.200\r\n", Some("192.0.2.200:6666")),
+        ("a=rtcp:6666 IN IP4 0.0.0.0\r\n", None),
+        ("", Some("192.0.2.9:4001")),
+    ] {
+        bench.offered(phone, Some(&sip_sdp("0", attribute)));
+        bench.takes_acceptance(phone);
+        assert_eq!(bench.agreed[&phone].remote_rtcp, rtcp.map(|text| text.parse().unwrap()), "{attribute}");
+    }
+}
+
+#[test]
+fn a_browser_that_adds_video_gets_it_refused_in_place() {
+    let mut bench = Bench::new();
+    let (leg, _) = web_talks(&mut bench);
+    let video = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:1\r\na=rtpmap:96 VP8/90000\r\n";
+    bench.offered(leg, Some(&web_sdp("0 126", "actpass", "wxyz", video)));
+    let answer = bench.takes_acceptance(leg);
+    assert!(!answer.media[0].rejected() && answer.media[1].rejected());
+    // A later offer of ours keeps the place.
+    let (leg, phone) = web_talks(&mut bench);
+    bench.offered(leg, Some(&web_sdp("0 8 9 126", "actpass", "wxyz", video)));
+    bench.takes_acceptance(leg);
+    bench.offered(phone, Some(&sip_sdp("9", "")));
+    bench.takes_acceptance(phone);
+    let offer = bench.takes_offer(leg);
+    assert_eq!((offer.media.len(), offer.media[1].port), (2, 0));
+    assert_eq!(offer.groups[0].mids, ["0"]);
+}
+
+#[test]
+fn only_one_settling_offer_is_under_way() {
+    let mut bench = Bench::new();
+    // Two forks with different codecs: what the caller heard first is not what answered.
+    let (a, dial) = bench.trunk_dials(Some(&sip_sdp("0 8", "")));
+    bench.progress(dial.leg, 0, 183, Some(&sip_sdp("0", "")));
+    bench.next_leg();
+    bench.answered(dial.leg, 1, Some(&sip_sdp("8", "")));
+    assert_eq!(listed(&bench.takes_answer(a).unwrap()), ["0 pcmu/8000"]);
+    assert_eq!(listed(&bench.takes_offer(a)), ["8 pcma/8000"]);
+    bench.quiet();
+    bench.accepted(a, &sip_sdp("8", ""));
+    bench.quiet();
+    assert_eq!(bench.formats(a), bench.formats(dial.leg));
+}

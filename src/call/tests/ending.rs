@@ -37,6 +37,19 @@ fn each_failure_of_the_called_side_reaches_a_caller_as_what_it_is() {
 }
 
 #[test]
+fn a_browser_hears_the_code_that_the_sip_side_said() {
+    for (code, name) in
+        [(486, "busy"), (404, "not_found"), (480, "no_answer"), (603, "declined"), (503, "unreachable")]
+    {
+        let mut bench = Bench::new();
+        let (leg, dial) = bench.browser_dials(&web_offer());
+        bench.ended(dial.leg, Reason::from_code(code));
+        let said = bench.takes_end(leg);
+        assert_eq!((said.code, said.cause.name()), (code, name));
+    }
+}
+
+#[test]
 fn every_cause_gives_an_unanswered_caller_a_final_code() {
     use Cause::*;
     for cause in [
@@ -78,6 +91,39 @@ fn a_cancelled_call_cancels_the_called_leg_and_a_late_answer_finds_nothing() {
     bench.empty(1);
     assert_eq!(bench.records[0].cause, Cause::Cancelled);
     assert_eq!(bench.calls.counters().stray, 2);
+}
+
+#[test]
+fn an_answer_that_comes_after_the_deadline_finds_nothing() {
+    let mut bench = Bench::new();
+    let (leg, dial) = bench.browser_is_called(Some(&sip_sdp("0", "")));
+    bench.wait(Duration::from_secs(181));
+    bench.answered(dial.leg, 0, Some(&web_sdp("0", "active", "abcd", "")));
+    assert_eq!(bench.takes_end(dial.leg).cause, Cause::NoAnswer);
+    assert_eq!(bench.takes_end(leg).code, 480);
+    bench.empty(1);
+}
+
+#[test]
+fn a_call_ends_in_the_middle_of_a_change() {
+    let mut bench = Bench::new();
+    let (leg, dial) = bench.browser_dials(&web_offer());
+    bench.answered(dial.leg, 0, Some(&sip_sdp("96", "")));
+    bench.takes_answer(leg);
+    bench.prompt = false;
+    bench.offered(leg, Some(&web_sdp("111", "actpass", "newu", "")));
+    bench.ended(dial.leg, Cause::Hangup.into());
+    assert_eq!(bench.takes_end(leg), Cause::Hangup.into());
+    bench.release();
+    bench.empty(1);
+    bench.prompt = true;
+    let (a, b) = bench.trunk_dials_after_progress();
+    bench.offered(a, Some(&sip_sdp("0", "a=inactive\r\n")));
+    bench.takes_offer(b);
+    bench.ended(a, Reason::from_code(481));
+    assert_eq!(bench.takes_end(b), Reason::from_code(481));
+    bench.accepted(b, &sip_sdp("0", "a=inactive\r\n"));
+    bench.empty(2);
 }
 
 #[test]
@@ -150,7 +196,7 @@ fn a_failed_transport_ends_both_legs() {
     bench.peers.remove(&peer);
     bench.push(Input::Web(webrtc::Event::Failed { leg, peer, why: "fingerprint" }));
     assert_eq!(bench.takes_end(dial.leg).cause, Cause::MediaLost);
-    assert_eq!(bench.takes_end(leg), Reason { cause: Cause::MediaLost, code: 480 });
+    assert_eq!(bench.takes_end(leg), Cause::MediaLost.into());
     bench.empty(1);
     let (leg, dial) = bench.browser_dials(&web_offer());
     bench.answered(dial.leg, 0, Some(&sip_sdp("96", "")));
@@ -161,6 +207,29 @@ fn a_failed_transport_ends_both_legs() {
     assert_eq!(bench.takes_end(dial.leg), Cause::MediaLost.into());
     assert_eq!(bench.takes_end(leg), Cause::MediaLost.into());
     bench.empty(2);
+}
+
+#[test]
+fn a_caller_whose_browsers_transport_fails_hears_480() {
+    let mut bench = Bench::new();
+    let (leg, dial) = bench.browser_is_called(Some(&sip_sdp("0", "")));
+    let peer = bench.peer_of(dial.leg);
+    bench.peers.remove(&peer);
+    bench.push(Input::Web(webrtc::Event::Failed { leg: dial.leg, peer, why: "no check came" }));
+    assert_eq!(bench.takes_end(dial.leg).cause, Cause::MediaLost);
+    assert_eq!(bench.takes_end(leg), Reason { cause: Cause::MediaLost, code: 480 });
+    bench.empty(1);
+}
+
+#[test]
+fn a_record_is_one_line_that_hides_who_called_whom() {
+    let mut bench = Bench::new();
+    let callee = dialled("+4930123456\n78");
+    let leg = bench.incoming(Side::Web, Source::Account("alice".into()), callee, Some(&web_offer()));
+    bench.ended(leg, Cause::Cancelled.into());
+    let line = bench.records[0].to_string();
+    assert!(line.contains(" cause=cancelled code=487") && line.contains(" to=+…78 "), "{line}");
+    assert!(!line.contains("alice") && !line.contains("123456") && !line.contains('\n'), "{line}");
 }
 
 #[test]

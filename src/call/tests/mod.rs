@@ -50,6 +50,7 @@ pub(super) fn config() -> Config {
             },
         ],
         default_trunk: Some(TrunkId(0)),
+        first_reply: Some(Duration::from_secs(5)),
         calls: 4,
         calls_per_account: 2,
         ..Config::default()

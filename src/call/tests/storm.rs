@@ -42,10 +42,31 @@ impl Storm {
         web_sdp(self.pick(WEB), setup, ufrag, way)
     }
 
+    /// A description with some bytes that nobody meant, where it can still be read.
+    fn mangled(&mut self, text: String) -> String {
+        if !self.random.chance(0.2) {
+            return text;
+        }
+        let mut bytes = text.clone().into_bytes();
+        for _ in 0..=self.random.below(3) {
+            let at = self.random.below(bytes.len() as u64) as usize;
+            match self.random.below(3) {
+                0 => bytes[at] = b'0' + self.random.below(10) as u8,
+                1 => drop(bytes.remove(at)),
+                _ => bytes.insert(at, self.random.below(128) as u8),
+            }
+        }
+        let mangled = String::from_utf8(bytes).unwrap_or_default();
+        if Session::parse(mangled.as_bytes()).is_ok() { mangled } else { text }
+    }
+
     /// An answer that a sane party could give to our offer, or not.
     fn answer(&mut self, leg: LegId, offer: Option<&Session>) -> String {
         let sane = offer.filter(|_| self.random.chance(0.8));
-        let Some(offer) = sane else { return self.sdp(leg) };
+        let Some(offer) = sane else {
+            let sdp = self.sdp(leg);
+            return self.mangled(sdp);
+        };
         let mut answer = offer.clone();
         let keep = 1 + self.random.below(4) as usize;
         let first = self.random.below(2) as usize;
@@ -104,6 +125,7 @@ impl Storm {
         };
         let leg = self.bench.leg(side);
         let sdp = if web && self.random.chance(0.7) { web_offer() } else { self.sdp(leg) };
+        let sdp = self.mangled(sdp);
         let offer = (!self.random.chance(0.15)).then(|| parsed(&sdp));
         let hops = self.random.below(20) as u8;
         self.alive.push((leg, None));
@@ -138,6 +160,7 @@ impl Storm {
             }
             6 | 7 => {
                 let sdp = self.sdp(leg);
+                let sdp = self.mangled(sdp);
                 self.bench.offered(leg, (!self.random.chance(0.2)).then_some(&sdp));
             }
             8..=10 => {
