@@ -89,7 +89,7 @@ impl Stack {
         }
         match method {
             Method::Invite => self.on_invite(now, &request, trunk),
-            Method::Options => self.on_options(now, &request),
+            Method::Options => self.on_options(&request),
             Method::Bye | Method::Update | Method::Info | Method::Prack => self.refuse(&request, 481, &[]),
             _ => self.refuse_method(&request),
         }
@@ -163,10 +163,10 @@ impl Stack {
         }
     }
 
-    /// What we can do (section 11.2).
-    fn on_options(&mut self, now: Now, request: &Request<'_, '_>) {
+    /// What we can do (section 11.2). Without state: pings are many, and their answer is always the same.
+    fn on_options(&mut self, request: &Request<'_, '_>) {
         let headers = [(Name::Allow, ALLOW), (Name::Accept, SDP), (Name::Supported, "timer")];
-        self.reply(now, request, 200, &headers);
+        self.answer_statelessly(request, 200, &headers);
     }
 
     /// The leg and the dialog that a request with a To tag belongs to.
@@ -199,7 +199,7 @@ impl Stack {
             _ if over => self.refuse(request, 481, &[]),
             Method::Invite => self.on_reinvite(now, request, (key, fork)),
             Method::Update => self.on_update(now, request, (key, fork)),
-            Method::Options => self.on_options(now, request),
+            Method::Options => self.on_options(request),
             Method::Info => self.on_info(now, request),
             Method::Prack => self.refuse(request, 481, &[]),
             _ => self.refuse_method(request),

@@ -394,17 +394,24 @@ impl Stack {
 }
 
 /// The seconds granted to *our* binding, among those of the user's other devices (section 10.2.4). A registrar that
-/// lists none at all is believed.
+/// rewrote its address (some do, behind NAT) kept its user part, which is ours alone; one that lists none at all is
+/// believed.
 fn granted(message: &Message<'_>, user: &str, advertised: SocketAddr, asked: u32) -> Option<u32> {
     let all = message.number(Name::Expires).ok().flatten();
-    let ours = message.addresses(Name::Contact).filter_map(Result::ok).find(|contact| {
+    let users = || {
+        message
+            .addresses(Name::Contact)
+            .filter_map(Result::ok)
+            .filter(|contact| contact.uri().is_ok_and(|uri| uri.user_text().is_some_and(|text| text == user)))
+    };
+    let exact = users().find(|contact| {
         contact.uri().is_ok_and(|uri| {
-            uri.user_text().is_some_and(|text| text == user)
-                && uri.host.and_then(sip_codec::Host::ip) == Some(advertised.ip())
+            uri.host.and_then(sip_codec::Host::ip) == Some(advertised.ip())
                 && uri.port.unwrap_or(5060) == advertised.port()
         })
     });
-    match ours {
+    let only = || users().next().filter(|_| users().count() == 1);
+    match exact.or_else(only) {
         Some(contact) => Some(contact.expires().or(all).unwrap_or(asked)),
         None if message.header(Name::Contact).is_none() => Some(all.unwrap_or(asked)),
         None => None,
@@ -442,7 +449,8 @@ mod tests {
             "Contact: <sip:u.al%20b@192.0.2.7>;expires=9, <sip:u.al%20b@192.0.2.1:5060>;expires=120\r\n";
         assert_eq!(read(both), Some(120));
         assert_eq!(read("Contact: <sip:u.al%20b@192.0.2.1>\r\n"), Some(77));
-        assert_eq!(read("Contact: <sip:u.al%20b@192.0.2.7>;expires=9\r\n"), None);
+        assert_eq!(read("Contact: <sip:u.al%20b@192.0.2.7>;expires=9\r\n"), Some(9));
+        assert_eq!(read("Contact: <sip:al@192.0.2.1:5060>;expires=9\r\n"), None);
         assert_eq!(read(""), Some(77));
     }
 }

@@ -456,7 +456,8 @@ impl Machine for Stack {
 
     fn check_invariants(&self) {
         // Whole tables are looked at only while they are small: this runs after every step.
-        if self.legs.len() > 64 {
+        let (clients, servers) = self.table.count();
+        if self.legs.len() + clients + servers > 128 {
             return;
         }
         self.table.check_invariants();

@@ -9,8 +9,11 @@ use super::write::{self, ALLOW, Draft};
 use super::{Credentials, Flow, Stack, Transport, digest, home};
 use crate::base::Now;
 use crate::leg::{Cause, Dial, Event, Fork, Party, Reason, Target};
-use sip_codec::{Address, Escaped, Message, Method, Name};
+use sip_codec::{Address, Escaped, Host, Message, Method, Name};
 use std::sync::Arc;
+
+/// Dialogs that answers make beyond the bound of early ones.
+const LATE_ANSWERS: usize = 16;
 
 /// The value of From or To: a party at its own host, else at `domain`.
 fn address(party: &Party, domain: &str) -> String {
@@ -19,7 +22,8 @@ fn address(party: &Party, domain: &str) -> String {
         // RFC 3323 section 4.1.1.3.
         return "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned();
     }
-    let host = if party.host.is_empty() { domain } else { &party.host };
+    // A host that is none can't be written; it may hold anything.
+    let host = if Host::parse(&party.host).is_some() { &party.host } else { domain };
     let uri = format!("sip:{}@{host}", Escaped(&clean(&party.user)));
     Address { display: &clean(&party.display), uri: &uri, tag: None }.to_string()
 }
@@ -83,19 +87,20 @@ impl Stack {
         }
         let key = self.insert(leg).ok_or(Cause::Overloaded)?;
         self.arm(now, key, Tick::Ring, trunk.ring);
-        if !self.send_invite(now, key) {
-            self.finish(key, Some(Reason::from(Cause::Overloaded)));
+        if let Err(cause) = self.send_invite(now, key) {
+            self.finish(key, Some(Reason::from(cause)));
         }
         Ok(())
     }
 
     /// Sends the INVITE, the first time or signed after a challenge.
-    fn send_invite(&mut self, now: Now, key: LegKey) -> bool {
+    fn send_invite(&mut self, now: Now, key: LegKey) -> Result<(), Cause> {
         let branch = home::branch(self.shard, &mut self.random);
         let cnonce = self.random.token(16);
-        let Some(leg) = self.legs.get_mut(key) else { return false };
-        let Some(listener) = self.listeners.iter().find(|l| l.realm == leg.flow.realm) else { return false };
-        let State::Calling(calling) = &mut leg.state else { return false };
+        let leg = self.legs.get_mut(key).ok_or(Cause::Failed)?;
+        let realm = leg.flow.realm;
+        let listener = self.listeners.iter().find(|l| l.realm == realm).ok_or(Cause::Unreachable)?;
+        let State::Calling(calling) = &mut leg.state else { return Err(Cause::Failed) };
         calling.cseq += 1;
         if let Some(credentials) = &leg.credentials {
             let request = digest::Request { method: "INVITE", uri: &calling.uri, body: &calling.offer };
@@ -121,19 +126,19 @@ impl Stack {
         };
         let Some(bytes) = draft.write() else {
             self.counters.refused_writes += 1;
-            return false;
+            return Err(Cause::Failed);
         };
         let owner = Owner::Leg(key, Purpose::Invite);
         let begun = self.table.begin(now, leg.flow, (&branch, Method::Invite), bytes, owner, &mut self.out);
         if begun.is_none() {
             self.counters.full_transactions += 1;
-            return false;
+            return Err(Cause::Overloaded);
         }
         calling.invite = begun;
         leg.open += 1;
         let deadline = self.config.trunks.get(usize::from(leg.trunk.0)).map(|trunk| trunk.deadline);
         self.arm(now, key, Tick::Deadline, deadline.unwrap_or(self.config.timers.t1 * 64));
-        true
+        Ok(())
     }
 
     pub(super) fn on_invite_response(
@@ -161,15 +166,17 @@ impl Stack {
         let Some(calling) = self.legs.get_mut(key).and_then(Leg::calling) else { return };
         let (tries, wanted) = (calling.tries, calling.cancel == Cancel::No);
         calling.tries += 1;
-        let again = wanted && self.learn(key, flow, message, tries) && self.send_invite(now, key);
+        let again = wanted && self.learn(key, flow, message, tries) && self.send_invite(now, key).is_ok();
         if !again {
             self.finish(key, Some(Reason::from_code(code)));
         }
     }
 
-    /// The early dialog of a response, made where it is new.
+    /// The dialog of a response, made where it is new. Answers may make some more than early dialogs: each must be
+    /// acknowledged and ended.
     fn fork_of(&mut self, key: LegKey, message: &Message<'_>) -> Option<usize> {
-        let cap = self.config.caps.forks;
+        let answers = if message.code().is_some_and(|code| code >= 200) { LATE_ANSWERS } else { 0 };
+        let cap = self.config.caps.forks + answers;
         let leg = self.legs.get_mut(key)?;
         let tag = message.to().ok()?.tag().unwrap_or("");
         if let Some(fork) = leg.dialog_of(tag) {

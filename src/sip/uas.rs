@@ -97,8 +97,7 @@ impl Stack {
             caller: party(&from),
             callee,
             offer,
-            // One hop is spent here, as a proxy spends one.
-            hops: hops - 1,
+            hops,
             key: leg.call_id.clone(),
         };
         self.tell(Event::Incoming(Box::new(incoming)));

@@ -14,7 +14,7 @@ fn a_call_rings_is_answered_and_hung_up_by_the_caller() {
     assert!(
         matches!(&incoming.callee, Callee::Dialled(party) if party.user == "bob" && party.host == "192.0.2.2")
     );
-    assert_eq!((incoming.hops, incoming.offer.as_deref()), (68, Some(&*sdp(1))));
+    assert_eq!((incoming.hops, incoming.offer.as_deref()), (69, Some(&*sdp(1))));
     let leg = incoming.leg;
     net.command(1, Command::Progress { leg, code: 180, answer: None });
     net.run(seconds(1));
@@ -283,4 +283,35 @@ fn calls_beyond_the_bounds_are_refused_and_counted() {
     net.run(seconds(1));
     assert_eq!(net.names(0).last().unwrap(), "Ended unreachable 503");
     assert_eq!((net.stack(0).counters().full_dialogs, net.stack(1).counters().full_dialogs), (1, 1));
+}
+
+#[test]
+fn calls_work_over_ipv6() {
+    let (a, b) = ("[2001:db8::1]:5060", "[2001:db8::2]:5070");
+    let mut net = Net::new(17);
+    net.join(a, b, 1, |_| {});
+    net.join(b, a, 1, |_| {});
+    let (out, leg) = net.call();
+    net.command(1, Command::Offer { leg, offer: sdp(3) });
+    net.run(seconds(1));
+    net.command(0, Command::Accept { leg: out, answer: sdp(4) });
+    net.command(0, end(out));
+    net.run(seconds(60));
+    assert_eq!(net.names(1).last().unwrap(), "Ended hangup 0");
+    net.assert_empty();
+}
+
+#[test]
+fn a_caller_host_that_is_none_gives_way_to_the_trunks() {
+    let mut net = Net::pair(18);
+    let leg = net.nodes[0].mint.leg(Side::Sip);
+    let caller = Party { user: "a;b@c".into(), host: "x> <y".into(), display: String::new() };
+    let callee = Party { user: "+49 30".into(), ..Party::default() };
+    let target = Target::Trunk(TrunkId(0));
+    let dial = Dial { leg, target, caller, callee, account: None, offer: sdp(1), hops: 70 };
+    net.command(0, Command::Dial(Box::new(dial)));
+    net.run(seconds(1));
+    let incoming = net.incoming(1);
+    assert_eq!((incoming.caller.user.as_str(), incoming.caller.host.as_str()), ("a;b@c", "192.0.2.2"));
+    assert!(matches!(&incoming.callee, Callee::Dialled(party) if party.user == "+49 30"));
 }

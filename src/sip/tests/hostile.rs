@@ -158,7 +158,7 @@ fn noise_is_dropped_and_counted() {
 #[test]
 fn a_full_table_answers_503_without_state() {
     let mut net = Net::scripted(|config| config.caps.transactions = 1);
-    net.inject(B, 0, &request("OPTIONS", "z9hG4bK1", ""));
+    net.inject(B, 0, &request("INVITE", "z9hG4bK1", ""));
     let answers = answers(&mut net, &request("INVITE", "z9hG4bK2", ""));
     assert!(
         answers.iter().any(|text| text.starts_with("SIP/2.0 503") && text.contains("Retry-After")),

@@ -403,4 +403,51 @@ fn more_forks_than_the_bound_are_not_told() {
     net.run(Duration::from_millis(100));
     assert_eq!(net.names(0), ["Progress 180 fork 0", "Progress 180 fork 1"]);
     assert_eq!(net.stack(0).counters().full_forks, 2);
+    // An answer is another matter: it must be acknowledged.
+    net.answer(&invite, 200, "b5", &contact(), Some(&sdp_text(4)));
+    net.run(Duration::from_millis(100));
+    assert_eq!(net.names(0).last().unwrap(), "Answered fork 2");
+    assert_eq!(net.take("ACK").len(), 1);
+}
+
+#[test]
+fn over_a_stream_nothing_is_sent_again_but_the_2xx() {
+    let mut net = Net::scripted(|_| {});
+    let flow = Flow {
+        id: Key::new(ShardId(0), 0, 9),
+        transport: Transport::Tcp,
+        remote: at("192.0.2.2:40001"),
+        realm: RealmId(0),
+    };
+    let invite = format!(
+        "INVITE sip:bob@{A} SIP/2.0\r\nVia: SIP/2.0/TCP {B};branch=z9hG4bKt1\r\nFrom: <sip:q@x>;tag=q\r\n\
+         To: <sip:bob@x>\r\nCall-ID: t\r\nCSeq: 1 INVITE\r\nContact: <sip:q@{B};transport=tcp>\r\n\
+         Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{}",
+        sdp_text(1).len(),
+        sdp_text(1)
+    );
+    net.input(0, 0, Input::Message { flow, data: invite.as_bytes() });
+    let leg = net.incoming(0).leg;
+    net.command(0, Command::Answer { leg, session: Some(sdp(2)) });
+    net.run(seconds(1));
+    let ok = net.take("SIP/2.0 200");
+    // RFC 3261 section 13.3.1.4: whatever the transport, since the next hop may be another.
+    assert_eq!(ok.len(), 2);
+    assert!(header(&ok[0], "Contact").ends_with(";transport=tcp>"));
+    let ack = format!(
+        "ACK sip:x@{A} SIP/2.0\r\nVia: SIP/2.0/TCP {B};branch=z9hG4bKt2\r\nFrom: <sip:q@x>;tag=q\r\nTo: {}\r\n\
+         Call-ID: t\r\nCSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n",
+        header(&ok[0], "To")
+    );
+    net.input(0, 0, Input::Message { flow, data: ack.as_bytes() });
+    net.command(0, end(leg));
+    net.run(seconds(5));
+    let byes = net.take("BYE");
+    assert_eq!(byes.len(), 1);
+    assert!(header(&byes[0], "Via").starts_with("SIP/2.0/TCP"));
+    // It goes back on its connection, whatever the Contact says.
+    assert!(net.log.iter().any(|(_, text)| text.starts_with("BYE")));
+    net.input(0, 0, Input::Failed { flow });
+    net.run(seconds(40));
+    net.assert_empty();
 }
