@@ -5,6 +5,8 @@
 //! system calls and the same ciphers, and knows no routes, timelines, reports or timers. Both run on core 0 in turn,
 //! driven by the same far side on core 1: `cargo bench --bench shard_echo [calls] [ticks]`.
 
+#![allow(missing_docs, reason = "a program, not a library")]
+
 #[path = "../../tests/live/rig.rs"]
 mod rig;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub enum Order {
     /// Refuse new calls; the loop ends by itself once the running ones have ended.
     Drain,
-    /// End now.
+    /// Tell everybody and end, within half a second; given again, at once.
     Stop,
     /// Tell how it goes.
     Snapshot(SyncSender<Snapshot>),

@@ -35,7 +35,7 @@ const STREAM_TURNS: usize = 4;
 const BINDS: usize = 32;
 /// How long a listener rests when connections can't be accepted (no file descriptors, mostly).
 const REST: Duration = Duration::from_millis(100);
-/// From the last call's end to the loop's when draining: for the answers to BYE and REGISTER.
+/// From the last word to the loop's end: for the answers to BYE and REGISTER, and for mail to browsers elsewhere.
 const LINGER: Duration = Duration::from_millis(500);
 
 counters! {
@@ -308,10 +308,9 @@ impl Loop {
                     self.draining = true;
                     self.core.drain(now);
                 }
-                Order::Stop => {
-                    self.core.stop(now);
-                    self.stopped = true;
-                }
+                // Asked twice, it means it.
+                Order::Stop if self.drained_at.is_some() => self.stopped = true,
+                Order::Stop => self.stop(now),
                 Order::Snapshot(reply) => {
                     // Whoever asked may have lost patience.
                     let _ = reply.try_send(self.snapshot());
@@ -319,10 +318,14 @@ impl Loop {
             }
         }
         if self.draining && self.drained_at.is_none() && self.core.calls() == 0 {
-            self.core.stop(now);
-            self.drained_at = Some(now.instant + LINGER);
+            self.stop(now);
         }
         self.stopped |= self.drained_at.is_some_and(|at| at <= now.instant);
+    }
+
+    fn stop(&mut self, now: Now) {
+        self.core.stop(now);
+        self.drained_at = Some(now.instant + LINGER);
     }
 
     fn mail(&mut self, now: Now) {

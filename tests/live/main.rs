@@ -3,4 +3,5 @@
 mod counting;
 mod forward;
 mod net;
+mod node;
 mod rig;
