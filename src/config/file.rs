@@ -245,3 +245,38 @@ fn maybe_address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr
 fn ports<'de, D: Deserializer<'de>>(from: D) -> Result<RangeInclusive<u16>, D::Error> {
     parse_ports(&String::deserialize(from)?).map_err(D::Error::custom)
 }
+
+/// A value that no file gave.
+fn told<T>(value: T) -> Spanned<T> {
+    Spanned::new(0..0, value)
+}
+
+impl Trunk {
+    /// A SIP server with nothing but a name and an address.
+    pub fn plain(name: &str, address: SocketAddr) -> Trunk {
+        Trunk {
+            name: told(name.to_owned()),
+            address,
+            domain: String::new(),
+            username: String::new(),
+            password: String::new(),
+            realm: String::new(),
+            accept: Vec::new(),
+            codecs: Vec::new(),
+        }
+    }
+}
+
+impl User {
+    /// A user with the same name and password at the SIP server.
+    pub fn plain(name: &str, password: &str, trunk: &str) -> User {
+        User {
+            name: told(name.to_owned()),
+            password: password.to_owned(),
+            trunk: Some(told(trunk.to_owned())),
+            sip_user: String::new(),
+            sip_username: String::new(),
+            sip_password: String::new(),
+        }
+    }
+}

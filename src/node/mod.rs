@@ -1,1 +1,8 @@
-//! Threads, pinning, signals, drain.
+//! One process: threads pinned to cores, signals, drain, and what is said on the way.
+
+mod tour;
+mod log;
+mod run;
+mod signals;
+
+pub use run::{Failure, run};

@@ -1,0 +1,191 @@
+//! The file turned into what a shard is told.
+
+use super::{Dtls, File, Trunk};
+use crate::base::{Map, RealmId};
+use crate::leg::{Account, Reason, TrunkId};
+use crate::{call, http, media, shard, signal, sip, webrtc};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bytes wanted for each queue of a web socket: 100 ms of 2,000 calls.
+const WEB_BUFFER: usize = 8 << 20;
+
+fn seconds(s: u32) -> Duration {
+    Duration::from_secs(u64::from(s))
+}
+
+/// A limit of the whole node as one shard's share, rounded up.
+fn share(limit: u32, shards: u8) -> usize {
+    limit.div_ceil(u32::from(shards.max(1))) as usize
+}
+
+/// What each of `shards` shards is told. `identity` is the certificate of web media.
+pub fn plan(file: &File, shards: u8, identity: webrtc::Identity) -> shard::Config {
+    let web_media = shard::WebMedia {
+        listen: std::iter::once(file.media.listen).chain(file.media.web_listen.iter().copied()).collect(),
+        advertised: file.media.advertise,
+        port: file.media.web_port,
+        buffer: WEB_BUFFER,
+    };
+    let caps = shard::Caps {
+        connections: share(file.limits.connections, shards),
+        ..shard::Caps::default()
+    };
+    shard::Config {
+        realms: vec![realm(file)],
+        web_media,
+        http: shard::Http {
+            listen: Some(file.http.listen),
+            origins: file.http.origins.clone(),
+            demo: None,
+        },
+        registrations: registrations(file),
+        caps,
+        connection: Arc::new(http::Config::default()),
+        sip: Arc::new(sip_of(file)),
+        signal: Arc::new(signal_of(file, shards)),
+        call: Arc::new(call_of(file, shards)),
+        webrtc: Arc::new(webrtc_of(file, shards, identity)),
+        media: Arc::new(media_of(file)),
+    }
+}
+
+fn realm(file: &File) -> shard::Realm {
+    shard::Realm {
+        sip_advertised: file.sip.advertise,
+        media: file.media.listen,
+        ..shard::Realm::new("default", file.sip.listen)
+    }
+}
+
+fn trunk_id(file: &File, name: &str) -> Option<TrunkId> {
+    file.trunk.iter().position(|trunk| trunk.name.get_ref() == name).map(|n| TrunkId(n as u16))
+}
+
+fn or<'a>(value: &'a str, other: &'a str) -> &'a str {
+    if value.is_empty() { other } else { value }
+}
+
+fn registrations(file: &File) -> Map<Account, sip::Registration> {
+    let mut map = Map::default();
+    for user in &file.user {
+        let Some(trunk) = user.trunk.as_ref().and_then(|trunk| trunk_id(file, trunk.get_ref())) else {
+            continue;
+        };
+        let name = user.name.get_ref();
+        let account = Account::from(name.as_str());
+        let sip_user = or(&user.sip_user, name);
+        let registration = sip::Registration {
+            account: account.clone(),
+            trunk,
+            user: sip_user.to_owned(),
+            auth_user: or(&user.sip_username, sip_user).to_owned(),
+            password: sip::Secret(or(&user.sip_password, &user.password).to_owned()),
+        };
+        map.insert(account, registration);
+    }
+    map
+}
+
+fn sip_of(file: &File) -> sip::Config {
+    let trunk = |trunk: &Trunk| {
+        let credentials = (!trunk.username.is_empty()).then(|| sip::Credentials {
+            user: trunk.username.clone(),
+            password: sip::Secret(trunk.password.clone()),
+        });
+        sip::Trunk {
+            domain: or(&trunk.domain, &trunk.address.to_string()).to_owned(),
+            credentials,
+            digest_realm: (!trunk.realm.is_empty()).then(|| trunk.realm.clone()),
+            sources: trunk.accept.clone(),
+            deadline: seconds(file.calls.first_reply_s),
+            ring: seconds(file.calls.ring_s),
+            ..sip::Trunk::new(trunk.name.get_ref(), trunk.address)
+        }
+    };
+    sip::Config {
+        trunks: file.trunk.iter().map(trunk).collect(),
+        user_agent: file.sip.user_agent.clone(),
+        ..sip::Config::default()
+    }
+}
+
+fn signal_of(file: &File, shards: u8) -> signal::Config {
+    let mut config = signal::Config {
+        max_sessions: share(file.limits.sessions, shards),
+        max_sessions_per_user: file.limits.sessions_per_user as usize,
+        grace: seconds(file.calls.browser_grace_s),
+        ..signal::Config::default()
+    };
+    for user in &file.user {
+        config.add_user(user.name.get_ref(), &user.password, "");
+    }
+    config
+}
+
+fn call_of(file: &File, shards: u8) -> call::Config {
+    let mut config = call::Config {
+        trunks: file.trunk.iter().map(call_trunk).collect(),
+        calls: share(file.limits.calls, shards),
+        ring: seconds(file.calls.ring_s),
+        drain: seconds(file.calls.drain_s),
+        // The SIP stack watches its trunks itself.
+        first_reply: None,
+        ..call::Config::default()
+    };
+    for user in &file.user {
+        if let Some(trunk) = user.trunk.as_ref().and_then(|trunk| trunk_id(file, trunk.get_ref())) {
+            config.homes.insert(Account::from(user.name.get_ref().as_str()), trunk);
+        }
+    }
+    for route in &file.route {
+        let from = match &route.from {
+            None => call::RouteFrom::Any,
+            Some(name) if name.get_ref() == "users" => call::RouteFrom::Accounts,
+            Some(name) => match trunk_id(file, name.get_ref()) {
+                Some(trunk) => call::RouteFrom::Trunk(trunk),
+                None => continue,
+            },
+        };
+        let trunk = route.trunk.as_ref().and_then(|trunk| trunk_id(file, trunk.get_ref()));
+        let to = match (trunk, &route.reject) {
+            (Some(trunk), _) => call::RouteTo::Trunk(trunk),
+            (None, Some(code)) => call::RouteTo::Reject(Reason::from_code(*code.get_ref())),
+            (None, None) => continue,
+        };
+        config.routes.push(call::Route { from, prefix: route.number.clone(), to });
+    }
+    config
+}
+
+fn call_trunk(trunk: &Trunk) -> call::Trunk {
+    let names: Vec<&str> = trunk.codecs.iter().map(|codec| codec.get_ref().as_str()).collect();
+    call::Trunk {
+        name: trunk.name.get_ref().clone(),
+        realm: RealmId(0),
+        codecs: call::codecs(&names),
+    }
+}
+
+fn webrtc_of(file: &File, shards: u8, identity: webrtc::Identity) -> webrtc::Config {
+    webrtc::Config {
+        dtls: match file.media.dtls {
+            Dtls::Auto => webrtc::Dtls::Auto,
+            Dtls::V12 => webrtc::Dtls::V12,
+            Dtls::V13 => webrtc::Dtls::V13,
+        },
+        peers: 2 * share(file.limits.calls, shards),
+        ..webrtc::Config::new(identity, Vec::new())
+    }
+}
+
+fn media_of(file: &File) -> media::Config {
+    media::Config {
+        realms: vec![media::Realm {
+            address: file.media.advertise.unwrap_or(file.media.listen),
+            ports: file.media.rtp_ports.clone(),
+        }],
+        legs: 2 * file.limits.calls as usize,
+        ..media::Config::default()
+    }
+}

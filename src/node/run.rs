@@ -1,0 +1,236 @@
+//! Starting, running and ending the whole.
+
+use super::log::{call, note, say};
+use super::signals::{News, listen};
+use crate::base::{Random, redact, seed_maps};
+use crate::call::Record;
+use crate::config::{Args, Command, Error, File, plan};
+use crate::shard::{self, Bound, Control, Order};
+use crate::{net, webrtc};
+use aws_lc_rs::rand::fill;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+/// Call records that may wait to be written.
+const RECORDS: usize = 4096;
+
+/// Why the process ends with an error, and with which exit code.
+#[derive(Debug)]
+pub struct Failure {
+    /// 2: told wrong (command line, configuration); 1: everything else.
+    pub code: u8,
+    /// One line.
+    pub what: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure { code: 2, what: error.to_string() }
+    }
+}
+
+impl Failure {
+    /// Something that the machine refused.
+    pub(super) fn new(what: impl fmt::Display) -> Failure {
+        Failure { code: 1, what: what.to_string() }
+    }
+}
+
+/// Does what the command line says; returns when all is over.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    redact::show_personal_data(args.log_personal);
+    let cores = args.cores.as_ref().map(|cores| cores.0.clone()).unwrap_or_default();
+    check_cores(&cores)?;
+    let mut random = system_random()?;
+    seed_maps(random.u64());
+    let file = args.file()?;
+    match args.command {
+        Some(Command::Check) => {
+            check(&file, cores.len().max(1));
+            Ok(())
+        }
+        Some(Command::Demo) => super::tour::run(file, &cores, &mut random),
+        Some(Command::Run) | None => {
+            let node = Node::start(&file, &cores, None, &mut random)?;
+            node.announce();
+            node.wait()
+        }
+    }
+}
+
+fn system_random() -> Result<Random, Failure> {
+    let mut seed = [0; 32];
+    fill(&mut seed).map_err(|_| Failure::new("the system gives no randomness"))?;
+    Ok(Random::new(seed))
+}
+
+fn check_cores(cores: &[u16]) -> Result<(), Failure> {
+    let online = net::online_cores().map_err(Failure::new)?;
+    for &core in cores {
+        if !online.contains(&usize::from(core)) {
+            let last = online.last().copied().unwrap_or(0);
+            let what = format!("--cores: this process may not use core {core}; it has 0-{last}");
+            return Err(Failure { code: 2, what });
+        }
+    }
+    Ok(())
+}
+
+/// Says what would listen where.
+fn check(file: &File, shards: usize) {
+    say(format_args!("http       {}", file.http.listen));
+    say(format_args!("sip        udp {}", file.sip.listen));
+    for shard in 0..shards as u16 {
+        let port = file.media.web_port;
+        let port = if port == 0 { "any".to_owned() } else { port.saturating_add(shard).to_string() };
+        say(format_args!("web media  udp {}:{port} (shard {shard})", file.media.listen));
+    }
+    let (first, last) = (file.media.rtp_ports.start(), file.media.rtp_ports.end());
+    say(format_args!("rtp        udp {}:{first}-{last}, shared by {shards} shard(s)", file.media.listen));
+    for trunk in &file.trunk {
+        say(format_args!("trunk      {} at {}", trunk.name.get_ref(), trunk.address));
+    }
+    say(format_args!("users      {}", file.user.len()));
+    say(format_args!("the configuration is good"));
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Node {
+    controls: Vec<Control>,
+    bound: Bound,
+    news: Receiver<News>,
+}
+
+impl Node {
+    /// Binds everything, then starts a thread for each core, pinned to it (one, not pinned, where none is named).
+    /// `demo` is what the softphone page is told of the demo.
+    pub fn start(
+        file: &File,
+        cores: &[u16],
+        demo: Option<String>,
+        random: &mut Random,
+    ) -> Result<Node, Failure> {
+        let shards = cores.len().max(1) as u8;
+        let identity = webrtc::Identity::generate().map_err(|_| Failure::new("no DTLS certificate could be made"))?;
+        let mut config = plan(file, shards, identity);
+        config.http.demo = demo;
+        let opened = shard::open(&Arc::new(config), shards).map_err(Failure::new)?;
+        let (sender, news) = channel();
+        listen(sender.clone()).map_err(Failure::new)?;
+        let records = write_records()?;
+        for seat in opened.seats {
+            let core = cores.get(usize::from(seat.shard().0)).copied();
+            spawn(seat, core, random.fork(), records.clone(), sender.clone())?;
+        }
+        Ok(Node { controls: opened.controls, bound: opened.bound, news })
+    }
+
+    /// Where it listens.
+    pub fn bound(&self) -> &Bound {
+        &self.bound
+    }
+
+    /// Prints where it listens, then `ready`.
+    pub fn announce(&self) {
+        if let Some(http) = self.bound.http {
+            say(format_args!("listening http {http}"));
+        }
+        for sip in &self.bound.sip {
+            say(format_args!("listening sip udp {sip}"));
+        }
+        for (shard, sockets) in self.bound.web.iter().enumerate() {
+            for socket in sockets {
+                say(format_args!("listening media udp {socket} shard {shard}"));
+            }
+        }
+        say(format_args!("ready"));
+    }
+
+    /// Waits for the end: SIGTERM drains, a second signal ends at once, a shard that fails takes the node with it.
+    pub fn wait(self) -> Result<(), Failure> {
+        let mut running = self.controls.len();
+        let mut signals = 0;
+        let mut failed = None;
+        while running > 0 {
+            let Ok(news) = self.news.recv() else { break };
+            match news {
+                News::Signal => {
+                    signals += 1;
+                    let draining = signals == 1;
+                    note(format_args!("signal: {}", if draining { "draining" } else { "ending now" }));
+                    self.order(if draining { || Order::Drain } else { || Order::Stop });
+                }
+                News::Ended { shard, error } => {
+                    running -= 1;
+                    if let Some(error) = error {
+                        note(format_args!("shard {shard} failed: {error}"));
+                        failed.get_or_insert(Failure::new(format_args!("shard {shard}: {error}")));
+                        self.order(|| Order::Stop);
+                    }
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn order(&self, order: fn() -> Order) {
+        for control in &self.controls {
+            control.send(order());
+        }
+    }
+}
+
+/// Reports a shard's end even where it panics.
+struct Farewell {
+    shard: u8,
+    news: Sender<News>,
+    error: Option<String>,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let _ = self.news.send(News::Ended { shard: self.shard, error: self.error.take() });
+    }
+}
+
+fn spawn(
+    seat: shard::Seat,
+    core: Option<u16>,
+    random: Random,
+    records: SyncSender<Box<Record>>,
+    news: Sender<News>,
+) -> Result<(), Failure> {
+    let shard = seat.shard().0;
+    let work = move || {
+        let mut farewell = Farewell { shard, news, error: Some("it panicked".to_owned()) };
+        if let Some(Err(error)) = core.map(|core| net::pin(usize::from(core))) {
+            note(format_args!("shard {shard} is not pinned: {error}"));
+        }
+        let ended = shard::Loop::new(seat, random).and_then(|shard| shard.with_records(records).run());
+        farewell.error = ended.err().map(|error| error.to_string());
+    };
+    thread::Builder::new().name(format!("shard{shard}")).spawn(work).map(drop).map_err(Failure::new)
+}
+
+/// The thread that writes call records, off the shards' cores.
+fn write_records() -> Result<SyncSender<Box<Record>>, Failure> {
+    let (sender, receiver) = sync_channel::<Box<Record>>(RECORDS);
+    let write = move || {
+        while let Ok(record) = receiver.recv() {
+            call(&record);
+        }
+    };
+    thread::Builder::new().name("records".into()).spawn(write).map_err(Failure::new)?;
+    Ok(sender)
+}
+
