@@ -11,5 +11,5 @@ pub use args::{Args, Command};
 pub use check::read;
 pub use cores::{parse_cores, parse_ports};
 pub use error::Error;
-pub use plan::plan;
 pub use file::{Calls, Dtls, File, Http, Limits, Media, Route, Sip, Trunk, User};
+pub use plan::plan;

@@ -27,18 +27,11 @@ pub fn plan(file: &File, shards: u8, identity: webrtc::Identity) -> shard::Confi
         port: file.media.web_port,
         buffer: WEB_BUFFER,
     };
-    let caps = shard::Caps {
-        connections: share(file.limits.connections, shards),
-        ..shard::Caps::default()
-    };
+    let caps = shard::Caps { connections: share(file.limits.connections, shards), ..shard::Caps::default() };
     shard::Config {
         realms: vec![realm(file)],
         web_media,
-        http: shard::Http {
-            listen: Some(file.http.listen),
-            origins: file.http.origins.clone(),
-            demo: None,
-        },
+        http: shard::Http { listen: Some(file.http.listen), origins: file.http.origins.clone(), demo: None },
         registrations: registrations(file),
         caps,
         connection: Arc::new(http::Config::default()),
@@ -160,11 +153,7 @@ fn call_of(file: &File, shards: u8) -> call::Config {
 
 fn call_trunk(trunk: &Trunk) -> call::Trunk {
     let names: Vec<&str> = trunk.codecs.iter().map(|codec| codec.get_ref().as_str()).collect();
-    call::Trunk {
-        name: trunk.name.get_ref().clone(),
-        realm: RealmId(0),
-        codecs: call::codecs(&names),
-    }
+    call::Trunk { name: trunk.name.get_ref().clone(), realm: RealmId(0), codecs: call::codecs(&names) }
 }
 
 fn webrtc_of(file: &File, shards: u8, identity: webrtc::Identity) -> webrtc::Config {

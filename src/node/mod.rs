@@ -1,6 +1,5 @@
 //! One process: threads pinned to cores, signals, drain, and what is said on the way.
 
-mod tour;
 mod log;
 mod run;
 mod signals;

@@ -12,7 +12,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
-use std::time::Duration;
 
 /// Call records that may wait to be written.
 const RECORDS: usize = 4096;
@@ -58,7 +57,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             check(&file, cores.len().max(1));
             Ok(())
         }
-        Some(Command::Demo) => super::tour::run(file, &cores, &mut random),
+        Some(Command::Demo) => Err(Failure::new("the demo is not built yet")),
         Some(Command::Run) | None => {
             let node = Node::start(&file, &cores, None, &mut random)?;
             node.announce();
@@ -121,7 +120,8 @@ impl Node {
         random: &mut Random,
     ) -> Result<Node, Failure> {
         let shards = cores.len().max(1) as u8;
-        let identity = webrtc::Identity::generate().map_err(|_| Failure::new("no DTLS certificate could be made"))?;
+        let identity = webrtc::Identity::create(shard::clock())
+            .map_err(|_| Failure::new("no DTLS certificate could be made"))?;
         let mut config = plan(file, shards, identity);
         config.http.demo = demo;
         let opened = shard::open(&Arc::new(config), shards).map_err(Failure::new)?;
@@ -233,4 +233,3 @@ fn write_records() -> Result<SyncSender<Box<Record>>, Failure> {
     thread::Builder::new().name("records".into()).spawn(write).map_err(Failure::new)?;
     Ok(sender)
 }
-
