@@ -146,11 +146,11 @@ impl Node {
             say(format_args!("listening http {http}"));
         }
         for sip in &self.bound.sip {
-            say(format_args!("listening sip udp {sip}"));
+            say(format_args!("listening sip {sip}"));
         }
         for (shard, sockets) in self.bound.web.iter().enumerate() {
             for socket in sockets {
-                say(format_args!("listening media udp {socket} shard {shard}"));
+                say(format_args!("listening media {socket} shard {shard}"));
             }
         }
         say(format_args!("ready"));
