@@ -135,7 +135,14 @@ impl Call {
         let (half, other) = self.halves(end);
         let want =
             if half.is_web() || other.is_web() { Direction::SendRecv } else { other.party_direction() };
-        let limit = half.limit(other, talking);
+        let mut limit = half.limit(other, talking);
+        let standing = other.all_codecs();
+        if other.is_web()
+            && half.asked(&offer).is_some_and(|asked| !accept(&asked.types, &standing).is_empty())
+        {
+            // What the browser speaks now will do: no need to trouble it.
+            limit = standing;
+        }
         if !accept_change(core, half, other, offer, &limit, want) {
             self.refuse_change(core, end);
             return;
@@ -297,7 +304,9 @@ impl Call {
         if busy(&self.incoming) || busy(&self.outgoing) {
             return;
         }
-        for end in [End::In, End::Out] {
+        // A browser first: with it a change costs least.
+        let first = if self.outgoing.is_web() { End::Out } else { End::In };
+        for end in [first, first.other()] {
             let (half, other) = self.halves(end);
             if let Some(payloads) = half.unsettled(other) {
                 core.counters.settled += 1;
@@ -310,10 +319,13 @@ impl Call {
 }
 
 impl Half {
-    /// What this party should be offered, where it sends what `other`'s party has not agreed to hear.
+    /// What this party should be offered, where it sends what `other`'s party has not agreed to hear; or the other way
+    /// round, where this one is a browser and the other is not.
     fn unsettled(&self, other: &Half) -> Option<Vec<Payload>> {
-        let sends = self.party_sends()?;
-        if other.formats.is_empty() || other.codecs().any(|codec| *codec == sends) {
+        let (ours, theirs) = (self.party_sends()?, other.party_sends()?);
+        let deaf = !other.codecs().any(|codec| *codec == ours);
+        let lacking = self.is_web() && !other.is_web() && !self.codecs().any(|codec| *codec == theirs);
+        if !deaf && !lacking {
             return None;
         }
         let usable = self.usable();

@@ -326,3 +326,31 @@ fn only_one_settling_offer_is_under_way() {
     bench.quiet();
     assert_eq!(bench.formats(a), bench.formats(dial.leg));
 }
+
+#[test]
+fn a_phones_refresh_with_all_its_codecs_again_troubles_nobody() {
+    let mut bench = Bench::new();
+    let (leg, dial) = bench.browser_dials(&web_offer());
+    bench.answered(dial.leg, 0, Some(&sip_sdp("0 101", "")));
+    bench.takes_answer(leg);
+    bench.takes_offer(leg);
+    bench.accepted(leg, &web_sdp("0 126", "active", "wxyz", ""));
+    bench.offered(dial.leg, Some(&sip_sdp("96 9 0 8 101", "")));
+    assert_eq!(listed(&bench.takes_acceptance(dial.leg)), ["0 pcmu/8000", "101 telephone-event/8000"]);
+    bench.quiet();
+}
+
+#[test]
+fn a_called_browser_is_settled_rather_than_the_phone() {
+    let mut bench = Bench::new();
+    let (phone, dial) = bench.browser_is_called(Some(&sip_sdp("0 9 101", "")));
+    bench.answered(dial.leg, 0, Some(&web_sdp("0 9 126", "active", "abcd", "")));
+    bench.takes_answer(phone);
+    bench.offered(phone, Some(&sip_sdp("9 101", "")));
+    bench.takes_acceptance(phone);
+    // The browser sends PCMU as long as it is told nothing else, so it is told.
+    assert_eq!(listed(&bench.takes_offer(dial.leg)), ["9 g722/8000", "126 telephone-event/8000"]);
+    bench.accepted(dial.leg, &web_sdp("9 126", "active", "abcd", ""));
+    bench.quiet();
+    assert_eq!(bench.formats(phone), ["g722/8000", "telephone-event/8000"]);
+}
