@@ -22,12 +22,13 @@ fn fits(kind: Kind, media: &Media) -> bool {
     }
 }
 
-/// The audio stream of a description that a half may have: the first that is not refused. A browser's must name its
-/// transport.
+/// The audio stream of a description that a half may have: the first that is not refused and of a protocol that it
+/// speaks (some phones offer SRTP and RTP side by side). A browser's must name its transport.
 pub(super) fn stream(kind: Kind, session: &Session) -> Option<usize> {
-    let (place, media) = session.first(&Carries::Audio)?;
-    let named = kind != Kind::Web || transport(session, media, None).is_some();
-    (fits(kind, media) && named).then_some(place)
+    session.media.iter().position(|media| {
+        let named = kind != Kind::Web || transport(session, media, None).is_some();
+        media.kind == Carries::Audio && !media.rejected() && fits(kind, media) && named
+    })
 }
 
 /// What a browser's description says of its transport. `role` is ours, where it is settled.

@@ -295,3 +295,18 @@ fn keys_and_paths_go_to_the_media_plane() {
     bench.push(Input::Web(webrtc::Event::Connected { leg, peer: stale, keys: Box::new(keys()) }));
     assert_eq!(bench.calls.counters().stray, 1);
 }
+
+#[test]
+fn of_srtp_and_rtp_side_by_side_rtp_is_taken() {
+    let mut bench = Bench::new();
+    let offer = sip_sdp("8 101", "m=audio 5000 RTP/AVP 0 8\r\n").replacen("RTP/AVP", "RTP/SAVP", 1);
+    let (leg, dial) = bench.trunk_dials(Some(&offer));
+    assert_eq!(listed(&dial.offer), ["0 pcmu/8000", "8 pcma/8000"]);
+    bench.answered(dial.leg, 0, Some(&sip_sdp("8", "")));
+    let answer = bench.takes_answer(leg).unwrap();
+    assert!(answer.media[0].rejected() && !answer.media[1].rejected());
+    assert_eq!(bench.agreed[&leg].remote.unwrap().port(), 5000);
+    bench.offered(leg, None);
+    let offer = bench.takes_acceptance(leg);
+    assert_eq!((offer.media.len(), offer.media[0].port), (2, 0));
+}
