@@ -101,7 +101,7 @@ impl Default for Timers {
 pub struct Caps {
     /// Transactions, of each kind (client and server).
     pub transactions: usize,
-    /// Legs, each with its dialogs.
+    /// Legs, each with its dialogs. Ended ones that only wait for late answers don't count.
     pub dialogs: usize,
     /// Early dialogs of one dialled leg.
     pub forks: usize,
@@ -111,7 +111,7 @@ pub struct Caps {
 
 impl Default for Caps {
     fn default() -> Self {
-        Caps { transactions: 100_000, dialogs: 50_000, forks: 16, registrations: 100_000 }
+        Caps { transactions: 250_000, dialogs: 50_000, forks: 16, registrations: 100_000 }
     }
 }
 

@@ -80,7 +80,8 @@ impl Stack {
             random,
             listeners: Vec::new(),
             table: Table::new(shard, caps.transactions, config.timers),
-            legs: Slab::new(shard, caps.dialogs),
+            // Those that only wait for late answers have as much room again.
+            legs: Slab::new(shard, caps.dialogs.saturating_mul(2)),
             by_id: Map::default(),
             by_tag: Map::default(),
             wheel: Wheel::default(),
@@ -152,7 +153,8 @@ impl Stack {
     /// Puts a leg into the tables; gives it back where they are full.
     pub(super) fn insert(&mut self, leg: Leg) -> Option<LegKey> {
         let (id, tag) = (leg.id, leg.local_tag.clone());
-        let Ok(key) = self.legs.insert(leg) else {
+        let room = self.by_id.len() < self.config.caps.dialogs;
+        let Some(key) = room.then(|| self.legs.insert(leg).ok()).flatten() else {
             self.counters.full_dialogs += 1;
             return None;
         };

@@ -240,6 +240,7 @@ impl Stack {
         let Some(up) = leg.up() else { return };
         let Some(ack) = up.ack.take_if(|ack| ack.cseq == cseq) else { return };
         let (closing, queued) = (up.closing, up.queued.take());
+        self.table.acknowledged(ack.server);
         self.disarm(key, Tick::Resend);
         self.disarm(key, Tick::Ack);
         if closing {

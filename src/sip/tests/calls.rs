@@ -286,6 +286,20 @@ fn calls_beyond_the_bounds_are_refused_and_counted() {
 }
 
 #[test]
+fn ended_calls_leave_their_room_to_new_ones() {
+    let mut net = Net::new(19);
+    net.join(A, B, 1, |config| config.caps.dialogs = 1);
+    net.join(B, A, 1, |_| {});
+    let (out, _) = net.call();
+    net.command(0, end(out));
+    net.run(seconds(1));
+    assert_eq!(net.stack(0).dialogs(), 1, "the first waits for late answers");
+    net.call();
+    net.run(seconds(40));
+    assert_eq!(net.stack(0).dialogs(), 1);
+}
+
+#[test]
 fn calls_work_over_ipv6() {
     let (a, b) = ("[2001:db8::1]:5060", "[2001:db8::2]:5070");
     let mut net = Net::new(17);

@@ -173,3 +173,29 @@ fn registrations_beyond_the_bound_are_refused() {
     assert_eq!(net.nodes[0].registered[0].1, Err(Cause::Overloaded.into()));
     assert_eq!(net.stack(0).counters().full_registrations, 1);
 }
+
+#[test]
+fn a_registrar_that_is_busy_says_when_to_come_back() {
+    let mut net = Net::scripted(|_| {});
+    net.input(0, 0, Input::Register(registration("secret")));
+    let first = asked(&mut net);
+    net.answer(&first, 503, "t", &[(Name::RetryAfter, "200 (busy)")], None);
+    net.run(seconds(199));
+    assert_eq!(net.take("REGISTER").len(), 0);
+    net.run(seconds(2));
+    assert!(!net.take("REGISTER").is_empty());
+}
+
+#[test]
+fn a_new_password_is_tried_at_once_and_the_old_answer_ignored() {
+    let mut net = Net::scripted(|_| {});
+    net.input(0, 0, Input::Register(registration("old")));
+    let old = asked(&mut net);
+    net.input(0, 0, Input::Register(registration("new")));
+    let new = asked(&mut net);
+    assert_eq!(header(&new, "CSeq"), "2 REGISTER");
+    net.answer(&old, 403, "t", &[], None);
+    net.answer(&new, 200, "t", &[(Name::Contact, &bound(600))], None);
+    net.run(seconds(1));
+    assert_eq!(net.nodes[0].registered, [(Account::from("anna@x"), Ok(()))]);
+}

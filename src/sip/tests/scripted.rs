@@ -451,3 +451,72 @@ fn over_a_stream_nothing_is_sent_again_but_the_2xx() {
     net.run(seconds(40));
     net.assert_empty();
 }
+
+#[test]
+fn their_cancel_takes_a_reinvite_back_and_the_call_goes_on() {
+    let mut net = Net::scripted(|_| {});
+    let (leg, invite) = answered(&mut net);
+    let reinvite = in_dialog(&invite, "INVITE", 5, "", &sdp_text(4));
+    net.inject(B, 0, &reinvite);
+    net.run(Duration::from_millis(50));
+    assert_eq!(net.names(0).last().unwrap(), "Offered");
+    let cancel = in_dialog(&invite, "CANCEL", 5, "", "").replace("z9hG4bKs5CANCEL", "z9hG4bKs5INVITE");
+    net.inject(B, 0, &cancel);
+    net.run(Duration::from_millis(50));
+    assert_eq!((net.take("SIP/2.0 487").len(), net.take("SIP/2.0 200").len()), (1, 1));
+    // Too late: nothing goes out.
+    net.command(0, Command::Accept { leg, answer: sdp(5) });
+    net.run(Duration::from_millis(50));
+    assert_eq!(net.take("SIP/2.0 200").len(), 0);
+    net.command(0, end(leg));
+    net.run(Duration::from_millis(50));
+    assert_eq!(net.take("BYE").len(), 1);
+}
+
+#[test]
+fn an_offer_that_meets_491_again_and_again_is_given_up() {
+    let mut net = Net::scripted(|_| {});
+    let (leg, _) = answered(&mut net);
+    net.command(0, Command::Offer { leg, offer: sdp(7) });
+    let mut rounds = 0;
+    for _ in 0..400 {
+        net.run(Duration::from_millis(100));
+        for reinvite in net.take("INVITE") {
+            rounds += 1;
+            net.answer(&reinvite, 491, "b1", &[], None);
+        }
+    }
+    assert_eq!((rounds, net.names(0).last().unwrap().as_str()), (5, "Refused pending"));
+    assert_eq!(net.stack(0).counters().glares, 5);
+}
+
+#[test]
+fn a_reinvite_before_our_ack_arrived_has_to_wait() {
+    let mut net = Net::scripted(|_| {});
+    let invite = format!(
+        "INVITE sip:bob@{A} SIP/2.0\r\nVia: SIP/2.0/UDP {B};branch=z9hG4bKe1\r\nFrom: <sip:q@x>;tag=q\r\n\
+         To: <sip:bob@x>TAG\r\nCall-ID: e\r\nCSeq: 1 INVITE\r\nContact: <sip:q@{B}>\r\nContent-Length: 0\r\n\r\n"
+    );
+    net.inject(B, 0, &invite.replace("TAG", ""));
+    net.run(Duration::from_millis(50));
+    let leg = net.incoming(0).leg;
+    // Not before the first INVITE is answered, either.
+    let early = |n: u32, tag: &str| {
+        invite.replace("e1", &format!("e{n}")).replace("1 INVITE", &format!("{n} INVITE")).replace("TAG", tag)
+    };
+    let tag = format!(";tag={}", net.last(A, "SIP/2.0 100").len());
+    net.inject(B, 0, &early(2, &tag));
+    net.run(Duration::from_millis(50));
+    assert_eq!(net.take("SIP/2.0 481").len(), 1);
+    net.command(0, Command::Progress { leg, code: 180, answer: None });
+    let ringing = net.last(A, "SIP/2.0 180");
+    let tag = header(&ringing, "To").strip_prefix("<sip:bob@x>").unwrap().to_owned();
+    net.inject(B, 0, &early(3, &tag));
+    net.run(Duration::from_millis(50));
+    assert!(!header(&net.take("SIP/2.0 500")[0], "Retry-After").is_empty());
+    net.command(0, Command::Answer { leg, session: Some(sdp(3)) });
+    net.inject(B, 0, &early(4, &tag));
+    net.run(Duration::from_millis(50));
+    assert_eq!(net.take("SIP/2.0 491").len(), 1);
+    assert!(!net.heard(0, "Offered"));
+}

@@ -271,6 +271,7 @@ impl<O: Copy> Table<O> {
         if let Some(asked) = self.clients.get_mut(id)
             && asked.acks.len() < ACKS
         {
+            // Cloned: without the room to grow that it was written with.
             asked.acks.push((tag.into(), flow, ack.clone()));
         }
         out.push_back(Output::Send { flow, data: ack });
@@ -373,13 +374,21 @@ impl<O: Copy> Table<O> {
         };
         if event != Event::Provisional {
             served.request = Vec::new();
+            served.response.shrink_to_fit();
         }
         self.drive_server(now, id, event, out);
     }
 
+    /// The ACK of our 2xx came: its bytes are not needed any more, only that the INVITE was seen.
+    pub fn acknowledged(&mut self, id: ServerId) {
+        if let Some(served) = self.servers.get_mut(id).filter(|served| !served.is_pending()) {
+            served.response = Vec::new();
+        }
+    }
+
     /// Sends the last response again: our user's 2xx until the ACK, or a provisional every minute.
     pub fn repeat(&mut self, id: ServerId, out: &mut Outbox) {
-        if let Some(served) = self.servers.get(id) {
+        if let Some(served) = self.servers.get(id).filter(|served| !served.response.is_empty()) {
             out.push_back(Output::Send { flow: served.flow, data: served.response.clone() });
         }
     }
