@@ -81,7 +81,6 @@ pub struct Call {
     /// Call-ID and the caller's tag: what all requests of it have in common.
     pub key: (String, String),
     pub tag: String,
-    call_id: String,
     caller: String,
     called: String,
     target: String,
@@ -127,7 +126,6 @@ impl Call {
             timer: None,
             key: key(invite)?,
             tag: random.token(12),
-            call_id: invite.call_id().ok()?.to_owned(),
             caller: invite.from().ok()?.uri.to_owned(),
             called: invite.to().ok()?.uri.to_owned(),
             hop: address(next).unwrap_or(source),
@@ -365,7 +363,7 @@ impl Call {
         }
         writer.header(Name::From, Address { display: "", uri: &self.called, tag: Some(&self.tag) });
         writer.header(Name::To, Address { display: "", uri: &self.caller, tag: Some(&self.key.1) });
-        writer.text(Name::CallId, &self.call_id).header(Name::CSeq, format_args!("1 BYE"));
+        writer.text(Name::CallId, &self.key.0).header(Name::CSeq, format_args!("1 BYE"));
         if writer.finish().is_err() {
             return vec![Act::Over];
         }

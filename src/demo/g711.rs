@@ -69,7 +69,7 @@ pub fn decode(law: Law, code: u8) -> i16 {
     match law {
         Law::Mu => {
             let code = !code;
-            let magnitude = ((i32::from(code & 0x0f) << 3) + 0x84 << (code >> 4 & 7)) - 0x84;
+            let magnitude = (((i32::from(code & 0x0f) << 3) + 0x84) << (code >> 4 & 7)) - 0x84;
             (if code & 0x80 != 0 { -magnitude } else { magnitude }) as i16
         }
         Law::A => {

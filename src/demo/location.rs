@@ -85,10 +85,8 @@ impl Locations {
                 return Err(Refusal::TooBrief);
             }
             let old = next.iter().position(|binding| same(&binding.uri, &contact));
-            if let Some(old) = old {
-                if late(&next.remove(old)) {
-                    return Err(Refusal::Late);
-                }
+            if old.is_some_and(|old| late(&next.remove(old))) {
+                return Err(Refusal::Late);
             }
             if seconds > 0 {
                 next.insert(0, bind(now, &contact, wished, source, (call_id, cseq)));

@@ -81,12 +81,12 @@ pub fn back(gate: &Gate, own: SocketAddr, response: &Message<'_>) -> Option<(Soc
     Some(((ip, port).into(), data))
 }
 
+/// A status, and a header that explains it.
+pub type Obstacle = ((u16, &'static str), Option<(Name<'static>, String)>);
+
 /// What keeps a request from being forwarded: Max-Forwards spent, an extension that we would have to know, a route
-/// to elsewhere. The status, and a header that explains it.
-pub fn obstacle(
-    own: SocketAddr,
-    request: &Message<'_>,
-) -> Option<((u16, &'static str), Option<(Name<'static>, String)>)> {
+/// to elsewhere.
+pub fn obstacle(own: SocketAddr, request: &Message<'_>) -> Option<Obstacle> {
     if request.max_forwards().ok().flatten() == Some(0) {
         return Some(((483, "Too Many Hops"), None));
     }

@@ -107,9 +107,7 @@ impl Server {
             Method::Register => self.on_register(now, request, from),
             Method::Options => self.reply(request, from, (200, "OK"), &capabilities()),
             Method::Bye => self.reply(request, from, (481, "Call/Transaction Does Not Exist"), &[]),
-            _ => {
-                self.reply(request, from, (405, "Method Not Allowed"), &[(Name::Allow, reply::ALLOW.into())])
-            }
+            _ => self.refuse_method(request, from),
         }
     }
 
@@ -130,6 +128,11 @@ impl Server {
         if let Some((to, data)) = reply::write(request, from, status, Some(&tag), headers) {
             self.outbox.push_back(Output::Sip { to, data });
         }
+    }
+
+    fn refuse_method(&mut self, request: &Message<'_>, from: SocketAddr) {
+        let allow = [(Name::Allow, reply::ALLOW.to_owned())];
+        self.reply(request, from, (405, "Method Not Allowed"), &allow);
     }
 
     fn challenge(&mut self, now: Now, request: &Message<'_>, from: SocketAddr, proxy: bool, stale: bool) {
@@ -297,9 +300,7 @@ impl Server {
             }
             Method::Options => self.reply(request, from, (200, "OK"), &capabilities()),
             Method::Info => self.reply(request, from, (200, "OK"), &[]),
-            _ => {
-                self.reply(request, from, (405, "Method Not Allowed"), &[(Name::Allow, reply::ALLOW.into())])
-            }
+            _ => self.refuse_method(request, from),
         }
     }
 

@@ -1,7 +1,9 @@
 //! One process: threads pinned to cores, signals, drain, and what is said on the way.
 
+mod demo;
 mod log;
 mod run;
 mod signals;
 
+pub use demo::Demo;
 pub use run::{Failure, run};
