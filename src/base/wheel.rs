@@ -4,6 +4,7 @@
 //! differs from the wheel's time, so that insert and cancel are constant work and nothing is sorted. Timers fire at or
 //! after their deadline, at most one tick late, and those of one tick in the order of insertion: a seed replays.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 const LEVELS: usize = 7;
@@ -22,7 +23,6 @@ pub struct TimerId {
 struct Entry<T> {
     generation: u32,
     tick: u64,
-    at: Option<Instant>,
     list: u16,
     before: u32,
     after: u32,
@@ -46,6 +46,8 @@ pub struct Wheel<T> {
     entries: Vec<Entry<T>>,
     free: Vec<u32>,
     len: usize,
+    // The earliest tick, while it is known: a loop asks for it in every pass, and a slot may hold thousands.
+    soonest: Cell<Option<u64>>,
 }
 
 const DUE: u16 = (LEVELS * 64) as u16;
@@ -60,6 +62,7 @@ impl<T> Default for Wheel<T> {
             entries: Vec::new(),
             free: Vec::new(),
             len: 0,
+            soonest: Cell::new(None),
         }
     }
 }
@@ -73,15 +76,7 @@ impl<T> Wheel<T> {
         // Rounded up, so that nothing fires early; capped at the wheel's reach.
         let tick = at.saturating_duration_since(origin).as_nanos().div_ceil(1_000_000) as u64;
         let tick = tick.min((1 << (6 * LEVELS)) - 1);
-        let entry = Entry {
-            generation: 0,
-            tick,
-            at: Some(at),
-            list: 0,
-            before: NONE,
-            after: NONE,
-            value: Some(value),
-        };
+        let entry = Entry { generation: 0, tick, list: 0, before: NONE, after: NONE, value: Some(value) };
         let index = if let Some(index) = self.free.pop() {
             let generation = self.entries[index as usize].generation;
             self.entries[index as usize] = Entry { generation, ..entry };
@@ -91,6 +86,9 @@ impl<T> Wheel<T> {
             (self.entries.len() - 1) as u32
         };
         self.link(index);
+        let known =
+            if self.len == 0 { Some(tick) } else { self.soonest.get().map(|soonest| soonest.min(tick)) };
+        self.soonest.set(known);
         self.len += 1;
         TimerId { index, generation: self.entries[index as usize].generation }
     }
@@ -126,23 +124,20 @@ impl<T> Wheel<T> {
         if self.len == 0 {
             return None;
         }
-        let list = if self.lists[DUE as usize].first == NONE { self.first_slot()? } else { DUE };
-        let mut index = self.lists[list as usize].first;
-        let mut soonest: Option<Instant> = None;
-        while index != NONE {
-            let entry = &self.entries[index as usize];
-            soonest = match (soonest, entry.at) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
-            index = entry.after;
+        let origin = self.origin?;
+        if self.soonest.get().is_none() {
+            let list = if self.lists[DUE as usize].first == NONE { self.first_slot()? } else { DUE };
+            let mut index = self.lists[list as usize].first;
+            let mut soonest = u64::MAX;
+            while index != NONE {
+                let entry = &self.entries[index as usize];
+                soonest = soonest.min(entry.tick);
+                index = entry.after;
+            }
+            self.soonest.set(Some(soonest));
         }
         // A deadline between two ticks fires at the later one.
-        let origin = self.origin?;
-        soonest.map(|at| {
-            let nanos = at.saturating_duration_since(origin).as_nanos().div_ceil(1_000_000);
-            origin + Duration::from_millis(nanos as u64)
-        })
+        self.soonest.get().map(|tick| origin + Duration::from_millis(tick))
     }
 
     /// How many timers are armed.
@@ -238,6 +233,9 @@ impl<T> Wheel<T> {
     fn release(&mut self, index: u32) -> Option<T> {
         let entry = &mut self.entries[index as usize];
         entry.generation = entry.generation.wrapping_add(1);
+        if self.soonest.get() == Some(entry.tick) {
+            self.soonest.set(None);
+        }
         self.free.push(index);
         self.len -= 1;
         entry.value.take()

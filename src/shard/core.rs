@@ -12,6 +12,7 @@ use crate::webrtc::{self, Peers};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 counters! {
     /// What a shard did with what it heard.
@@ -126,7 +127,9 @@ pub struct Core {
     pub(super) plane: Plane,
     pub(super) paths: crate::base::Map<SocketAddr, SocketId>,
     pub(super) outputs: VecDeque<Output>,
-    pub(super) unsettled: Option<std::time::Instant>,
+    pub(super) unsettled: Option<Instant>,
+    pub(super) pass: Instant,
+    pub(super) turns: usize,
     pub(super) draining: bool,
     pub(super) counters: Counters,
 }
@@ -167,6 +170,8 @@ impl Core {
             paths: crate::base::Map::default(),
             outputs: VecDeque::new(),
             unsettled: None,
+            pass: now.instant,
+            turns: config.caps.turns,
             draining: false,
             counters: Counters::default(),
             shard,
@@ -209,6 +214,7 @@ impl Core {
     /// Lets every deadline that has passed act, and goes on with work that a budget put off.
     pub fn handle_timeout(&mut self, now: Now) {
         self.unsettled = None;
+        self.allow(now);
         self.plane.handle_timeout(now);
         self.peers.handle_timeout(now);
         self.stack.handle_timeout(now);

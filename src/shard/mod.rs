@@ -16,6 +16,8 @@ mod ready;
 mod run;
 mod site;
 mod switchboard;
+#[cfg(test)]
+mod tests;
 
 pub use self::core::{Core, Counters, Output, Places, SipPlace, WebPlace};
 pub use config::{Caps, Config, Http, Realm, WebMedia};

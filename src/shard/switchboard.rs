@@ -8,14 +8,26 @@ use crate::{call, leg, media, signal, sip, webrtc};
 impl Core {
     /// Passes outputs on until no room has any, or the pass has had its share; the rest goes on in the next pass.
     pub(super) fn settle(&mut self, now: Now) {
-        for _ in 0..self.config.caps.turns {
+        if self.pass != now.instant {
+            self.allow(now);
+        }
+        while self.turns > 0 {
             if !self.turn(now) {
                 self.unsettled = None;
                 return;
             }
+            self.turns -= 1;
         }
-        self.counters.unsettled += 1;
-        self.unsettled = Some(now.instant);
+        if self.unsettled.is_none() {
+            self.counters.unsettled += 1;
+            self.unsettled = Some(now.instant);
+        }
+    }
+
+    /// A pass begins: the switchboard has its share of it anew.
+    pub(super) fn allow(&mut self, now: Now) {
+        self.pass = now.instant;
+        self.turns = self.config.caps.turns.max(1);
     }
 
     /// Passes one output on; false where all are quiet. What frees a caller from waiting comes first.
