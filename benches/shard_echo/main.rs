@@ -3,7 +3,8 @@
 //! A page with a socket for each call sends SRTP to the gateway's web port; the gateway sends RTP from a socket for
 //! each call to one party, which echoes; the echo comes back to the page as SRTP. The floor does the same with bare
 //! system calls and the same ciphers, and knows no routes, timelines, reports or timers. Both run on core 0 in turn,
-//! driven by the same far side on core 1: `cargo bench --bench shard_echo [calls] [ticks]`.
+//! driven by the same far side on core 1: `cargo bench --bench shard_echo -- [calls] [ticks]`; shorter with
+//! `BRIDGEHEAD_BENCH=quick`.
 
 #![allow(missing_docs, reason = "a program, not a library")]
 
@@ -97,9 +98,10 @@ fn median(mut of: Vec<f64>) -> f64 {
 }
 
 fn main() {
+    let quick = std::env::var_os("BRIDGEHEAD_BENCH").is_some_and(|mode| mode == "quick");
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
-    let calls = numbers.first().copied().unwrap_or(400) as usize;
-    let ticks = numbers.get(1).copied().unwrap_or(100);
+    let calls = numbers.first().copied().unwrap_or(if quick { 100 } else { 400 }) as usize;
+    let ticks = numbers.get(1).copied().unwrap_or(if quick { 20 } else { 100 });
     let _ = net::pin(1);
     println!("{calls} calls, {ticks} ticks a round, 172-byte RTP, median of 3 rounds");
     for profile in [Profile::AesCm128Sha1_80, Profile::AeadAes128Gcm] {

@@ -166,10 +166,19 @@ impl Headers {
     pub(super) unsafe fn send(&mut self, fd: BorrowedFd<'_>, from: usize) -> io::Result<usize> {
         let messages = &mut self.messages[from..self.filled];
         let sent = if let [message] = messages {
-            // A single message needs no array: one copy of a header less each way.
-            // SAFETY: as below.
-            let sent =
-                unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message.msg_hdr, libc::MSG_DONTWAIT) };
+            // A single datagram needs neither array nor header.
+            let (part, header) = (&self.parts[from], &message.msg_hdr);
+            // SAFETY: as below: the part is a slot that still lies where it lay, the name an address of `self`.
+            let sent = unsafe {
+                libc::sendto(
+                    fd.as_raw_fd(),
+                    part.iov_base,
+                    part.iov_len,
+                    libc::MSG_DONTWAIT,
+                    header.msg_name.cast(),
+                    header.msg_namelen,
+                )
+            };
             if sent < 0 { -1 } else { 1 }
         } else {
             // SAFETY: the headers point at parts and addresses of `self` and, by this function's contract, at slots

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Datagrams handled in one pass: about 3 ms of work, so that nothing else waits long.
 const DATAGRAMS: usize = 512;
-/// Datagrams taken from an RTP socket in its turn. A socket that carries one call has one or two.
-const NARROW: usize = 8;
+/// Datagrams taken from an RTP socket in its turn: one call's, and a look at whether there is another.
+const NARROW: usize = 2;
 /// SIP messages handled in one pass.
 const MESSAGES: usize = 64;
 /// Messages from other shards handled in one pass.
