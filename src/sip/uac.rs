@@ -4,7 +4,7 @@ use super::body::{self, Body};
 use super::dialog::Dialog;
 use super::leg::{Calling, Cancel, Change, Leg, LegKey, Purpose, State, TICKS, Tick, Up};
 use super::stack::{Ask, Owner};
-use super::transaction::{ClientId, ServerId};
+use super::transaction::ClientId;
 use super::write::{self, ALLOW, Draft};
 use super::{Credentials, Flow, Stack, Transport, digest, home};
 use crate::base::Now;
@@ -382,12 +382,14 @@ impl Stack {
         }
     }
 
-    /// Answers what of theirs waits for the call machine, since the leg ends (section 15.1.2).
+    /// The leg ends in the midst of a change: answers what of theirs waits for the call machine (section 15.1.2), and
+    /// waits for the answer to ours no longer than for that to a cancelled one.
     pub(super) fn drop_change(&mut self, now: Now, key: LegKey) {
         let Some(up) = self.legs.get_mut(key).and_then(Leg::up) else { return };
-        if let Change::Offered(offered) = std::mem::replace(&mut up.change, Change::Idle) {
-            let server: ServerId = offered.server;
-            self.respond(now, server, 487, &[], None);
+        match std::mem::replace(&mut up.change, Change::Idle) {
+            Change::Offered(offered) => self.respond(now, offered.server, 487, &[], None),
+            Change::Offering(offering) => self.table.bound(now, offering.client),
+            Change::Idle | Change::Backoff(_) => {}
         }
     }
 }

@@ -291,7 +291,7 @@ impl<O: Copy> Table<O> {
 
     /// After CANCEL: without a final response by 64*T1 the INVITE is given up (section 9.1).
     pub fn bound(&mut self, now: Now, id: ClientId) {
-        if let Some(asked) = self.clients.get(id) {
+        if let Some(asked) = self.clients.get(id).filter(|asked| asked.is_pending()) {
             let step = Step { bound: Timer::In(asked.pace.long()), ..Step::default() };
             self.arm_client(now, id, step);
         }
