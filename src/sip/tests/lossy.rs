@@ -55,7 +55,7 @@ fn run(seed: u64) -> [Counters; 2] {
 
 #[test]
 fn every_call_ends_once_and_leaves_nothing_behind() {
-    let mut reached = [("timeouts", 0), ("late_answers", 0), ("glares", 0)];
+    let mut reached = [("late_answers", 0), ("glares", 0)];
     for seed in 0..300 {
         // The last one named is the one that failed.
         println!("seed {seed}");
