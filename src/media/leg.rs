@@ -147,11 +147,12 @@ impl Leg {
         }
     }
 
-    /// Takes what the descriptions agree on.
-    pub(super) fn on_agreed(&mut self, agreed: Box<Agreed>) {
+    /// Takes what the descriptions agree on. True where the party is another, or elsewhere, than before: another fork.
+    pub(super) fn on_agreed(&mut self, agreed: Box<Agreed>) -> bool {
         if self.agreed.as_ref() == Some(&agreed) {
-            return;
+            return false;
         }
+        let moved = self.agreed.as_ref().is_some_and(|old| old.remote != agreed.remote);
         if !self.outbound.open || !agreed.send {
             self.outbound.timeline.cut();
         }
@@ -165,6 +166,7 @@ impl Leg {
         });
         self.inbound.rtcp_latch.signal(rtcp);
         self.agreed = Some(agreed);
+        moved
     }
 
     /// Takes SRTP keys. The same keys again change nothing: indexes go on. False where those to send with were used

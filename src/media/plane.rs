@@ -305,7 +305,7 @@ impl Plane {
         let deadline = now.instant + pause;
         let slot = *self.slots.get(&id)?;
         let leg = self.legs[slot].as_deref_mut()?;
-        leg.on_agreed(agreed);
+        let moved = leg.on_agreed(agreed);
         leg.aim(web);
         if leg.timer.is_none() {
             leg.timer = Some(self.timers.insert(deadline, Timer::Report(id)));
@@ -314,6 +314,9 @@ impl Plane {
         self.map(slot);
         if let Some(partner) = partner {
             self.map(partner);
+            if let Some(partner) = self.legs[partner].as_deref_mut().filter(|_| moved) {
+                partner.outbound.timeline.cut();
+            }
         }
         Some(())
     }

@@ -124,6 +124,21 @@ fn after_a_hold_sequence_and_timestamp_go_on() {
 }
 
 #[test]
+fn forks_that_take_turns_are_each_heard_at_once() {
+    let mut it = Speech::new();
+    let home = it.phone.address;
+    let (first, begin, _) = it.say(7, 100, 0).unwrap();
+    for (n, port) in [(1_u16, 7000), (2, home.port()), (3, 7000)] {
+        it.phone.address = SocketAddr::new(home.ip(), port);
+        it.bed.agree(&it.phone.clone(), agreed(Some(it.phone.address)));
+        it.bed.ms(20);
+        let ssrc = if port == 7000 { 8 } else { 7 };
+        let heard = it.say(ssrc, 100 * n, 77);
+        assert_eq!(heard, Some((first + n, begin.wrapping_add(160 * u32::from(n)), true)));
+    }
+}
+
+#[test]
 fn a_party_that_may_not_send_is_not_heard() {
     let mut it = Speech::new();
     it.say(7, 100, 0).unwrap();
