@@ -3,6 +3,11 @@
 //! Run: `cargo bench --bench forward`. With one call everything is hot; with 2,000 calls in turn each packet finds its
 //! call's state where 1,999 others have left the caches. The floor is the bare cipher with as many keys, used in turn,
 //! with the slot filled as a receive would. Allocations are asserted to be none.
+//!
+//! Measured (two cores of an AMD EPYC, one for the bench, machine busy; trust the ratios), 1 call / 2,000 calls:
+//! RTP to RTP 42/58 ns; AES-CM to RTP 311/359 ns (1.32/1.54 x floor), back 299/319 (1.15/1.37); AES-128-GCM to RTP
+//! 189/252 (1.64/2.17), back 166/204 (1.48/1.80); AES-256-GCM to RTP 183/240 (1.53/1.98), back 171/224 (1.45/1.89).
+//! So everything but the cipher is 40 to 75 ns hot and 60 to 135 ns cold.
 #![allow(unsafe_code)] // The counting allocator.
 #![allow(clippy::disallowed_methods)] // A bench reads the clock.
 

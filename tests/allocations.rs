@@ -50,7 +50,7 @@ fn party(plane: &mut Plane, now: Now, mint: &mut Mint, profile: Option<Profile>,
         match output {
             Output::Bind { realm, port } => plane.bound(now, realm, port, of(port)),
             Output::Event(Event::Opened { address, .. }) => {
-                socket = address.map(|address| of(address.port()))
+                socket = address.map(|address| of(address.port()));
             }
             _ => {}
         }

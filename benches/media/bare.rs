@@ -5,11 +5,11 @@ use aes::cipher::{InnerIvInit, KeyInit, StreamCipherCore};
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use bridgehead::rtp::Profile;
 use ctr::{CtrCore, flavors::Ctr128BE};
-use sha1::{Digest, Sha1};
+use sha1::block_api::compress;
 
 /// One direction's keys.
 pub enum Bare {
-    Cm { aes: Box<Aes128Enc>, inner: Sha1, outer: Sha1 },
+    Cm { aes: Box<Aes128Enc>, inner: [u32; 5], outer: [u32; 5] },
     Gcm(LessSafeKey),
 }
 
@@ -18,13 +18,8 @@ impl Bare {
         let key = [seed; 32];
         match profile {
             Profile::AesCm128Sha1_80 => {
-                let state = || {
-                    let mut hash = Sha1::new();
-                    hash.update([seed; 64]);
-                    hash
-                };
                 let aes = Aes128Enc::new_from_slice(&key[..16]).unwrap();
-                Bare::Cm { aes: Box::new(aes), inner: state(), outer: state() }
+                Bare::Cm { aes: Box::new(aes), inner: [u32::from(seed); 5], outer: [1; 5] }
             }
             Profile::AeadAes128Gcm => {
                 Bare::Gcm(LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &key[..16]).unwrap()))
@@ -41,7 +36,10 @@ impl Bare {
             Bare::Cm { .. } => {
                 let end = bytes.len() - 10;
                 self.stream(&mut bytes[12..end], n);
-                self.tag(&bytes[..end + 4])[0]
+                bytes[end..end + 4].fill(0);
+                let tag = self.tag(&bytes[..end + 4]);
+                bytes[end..].copy_from_slice(&tag[..10]);
+                tag[0]
             }
             Bare::Gcm(key) => {
                 let end = bytes.len() - 16;
@@ -58,9 +56,11 @@ impl Bare {
         match self {
             Bare::Cm { .. } => {
                 let end = bytes.len() - 10;
-                let tag = self.tag(&bytes[..end + 4]);
+                let found: [u8; 10] = bytes[end..].try_into().unwrap();
+                bytes[end..end + 4].fill(0);
+                let same = self.tag(&bytes[..end + 4])[..10] == found;
                 self.stream(&mut bytes[12..end], n);
-                tag[0] != bytes[0]
+                same
             }
             Bare::Gcm(key) => {
                 let (head, rest) = bytes.split_at_mut(12);
@@ -77,12 +77,26 @@ impl Bare {
         }
     }
 
+    /// As many compressions as HMAC needs from its midstates, and no more: no lengths, no general padding.
     fn tag(&self, message: &[u8]) -> [u8; 20] {
         let Bare::Cm { inner, outer, .. } = self else { return [0; 20] };
-        let (mut inner, mut outer) = (inner.clone(), outer.clone());
-        inner.update(message);
-        outer.update(inner.finalize());
-        outer.finalize().into()
+        let (mut state, mut last) = (*inner, [[0; 64]; 1]);
+        let (blocks, tail) = message.as_chunks();
+        compress(&mut state, blocks);
+        last[0][..tail.len()].copy_from_slice(tail);
+        compress(&mut state, &last);
+        let mut digest = [0; 20];
+        for round in 0..2 {
+            for (bytes, word) in digest.chunks_exact_mut(4).zip(state) {
+                bytes.copy_from_slice(&word.to_be_bytes());
+            }
+            if round == 0 {
+                last[0][..20].copy_from_slice(&digest);
+                state = *outer;
+                compress(&mut state, &last);
+            }
+        }
+        digest
     }
 }
 

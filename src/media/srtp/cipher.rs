@@ -1,12 +1,12 @@
 //! The transforms under one set of session keys: AES-CM with HMAC-SHA1 (RFC 3711 section 4) and AES-GCM (RFC 7714).
 
+use super::hmac::Hmac;
 use super::kdf::{Label, Master};
 use crate::rtp::Profile;
 use aes::Aes128Enc;
 use aes::cipher::{InnerIvInit, KeyInit, StreamCipherCore};
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ctr::{CtrCore, flavors::Ctr128BE};
-use sha1::{Digest, Sha1};
 use std::fmt;
 
 /// Bytes of a tag of AES-CM-HMAC-SHA1-80.
@@ -20,12 +20,11 @@ pub(super) enum Cipher {
     Gcm(Gcm),
 }
 
-/// AES in counter mode, and HMAC-SHA1 from the states that it has after each padded key.
+/// AES in counter mode, and HMAC-SHA1.
 pub(super) struct Cm {
     aes: Aes128Enc,
     salt: u128,
-    inner: Sha1,
-    outer: Sha1,
+    hmac: Hmac,
 }
 
 /// AES-GCM with its key schedule and hash table kept.
@@ -66,23 +65,12 @@ impl Cipher {
 
 impl Cm {
     pub(super) fn new(key: [u8; 16], authentication: &[u8; 20], salt: &[u8; 14]) -> Cm {
-        // RFC 2104: the key, padded to a block, XOR ipad and opad.
-        let padded = |with: u8| {
-            let mut block = [with; 64];
-            for (byte, key) in block.iter_mut().zip(authentication) {
-                *byte ^= key;
-            }
-            let mut hash = Sha1::new();
-            hash.update(block);
-            hash
-        };
         let mut wide = [0; 16];
         wide[..14].copy_from_slice(salt);
         Cm {
             aes: Aes128Enc::new(&key.into()),
             salt: u128::from_be_bytes(wide),
-            inner: padded(0x36),
-            outer: padded(0x5c),
+            hmac: Hmac::new(authentication),
         }
     }
 
@@ -97,11 +85,7 @@ impl Cm {
     /// The tag of what is authenticated: the packet with the rollover counter (or SRTCP index) behind it.
     #[inline]
     pub(super) fn tag(&self, message: &[u8]) -> [u8; CM_TAG] {
-        let mut inner = self.inner.clone();
-        inner.update(message);
-        let mut outer = self.outer.clone();
-        outer.update(inner.finalize());
-        let whole: [u8; 20] = outer.finalize().into();
+        let whole = self.hmac.tag(message);
         let mut tag = [0; CM_TAG];
         tag.copy_from_slice(&whole[..CM_TAG]);
         tag

@@ -5,6 +5,7 @@
 //! `benches/srtp.rs` has the figures that chose them.
 
 mod cipher;
+mod hmac;
 mod kdf;
 mod receive;
 #[cfg(test)]
