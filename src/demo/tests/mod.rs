@@ -1,6 +1,7 @@
 //! The server against scripted phones, on virtual time and without sockets.
 
 mod calls;
+mod gateway;
 mod proxying;
 mod registering;
 
