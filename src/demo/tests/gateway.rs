@@ -50,7 +50,7 @@ impl Pair {
             while let Some(output) = self.stack.poll_output() {
                 match output {
                     sip::Output::Send { flow, data } if flow.remote == at(GATEWAY) => {
-                        own.push((at(GATEWAY), data))
+                        own.push((at(GATEWAY), data));
                     }
                     sip::Output::Send { flow, data } => {
                         assert_eq!(flow.remote, at(SERVER));
