@@ -1,6 +1,6 @@
 //! The SIP stack: transactions, dialogs, digest and registration; dialog events to and from `leg` words.
 //!
-//! One [`Stack`] a shard. [`home`] says which shard a message belongs to, before any stack sees it.
+//! One [`Stack`] a shard. [`home()`] says which shard a message belongs to, before any stack sees it.
 
 mod body;
 mod change;

@@ -4,7 +4,7 @@ use super::body::{self, Body};
 use super::dialog::{self, Dialog};
 use super::inbound::Request;
 use super::leg::{AwaitAck, Leg, LegKey, Offered, Purpose, Ringing, State, TICKS, Tick, Up};
-use super::stack::{Ask, Owner};
+use super::stack::{Ask, Listener, Owner};
 use super::transaction::ServerId;
 use super::write::{ALLOW, SDP};
 use super::{Stack, Transport, digest, home};
@@ -112,14 +112,18 @@ impl Stack {
         (tag, ringing): (&str, Ringing),
     ) -> Option<LegKey> {
         let message = request.message;
-        let advertised = self.listener(request.flow.realm)?.advertised;
+        let Listener { advertised, flow: listener, .. } = self.listener(request.flow.realm)?;
         let trunk_config = self.config.trunks.get(usize::from(trunk.0))?;
         // Our own requests go where the trunk says it listens, unless routes or target say better.
         let mut flow = request.flow;
         if flow.transport == Transport::Udp {
-            flow.remote = trunk_config.remote;
+            (flow.remote, flow.id) = (trunk_config.remote, listener);
         }
-        let transport = if flow.transport == Transport::Udp { "" } else { ";transport=tcp" };
+        let transport = match flow.transport {
+            Transport::Udp => "",
+            Transport::Tcp | Transport::Tls => ";transport=tcp",
+            Transport::Ws | Transport::Wss => ";transport=ws",
+        };
         let credentials = trunk_config.credentials.clone().map(std::sync::Arc::new);
         let leg = Leg {
             id: self.mint.leg(Side::Sip),

@@ -413,7 +413,15 @@ impl<O: Copy> Table<O> {
 
     /// A flow can't be sent on: every request that waits on it has failed.
     pub fn handle_unsent(&mut self, now: Now, flow: &Flow, out: &mut Outbox) -> Vec<Gone<O>> {
-        let same = |asked: &Asked<O>| asked.flow.id == flow.id && asked.flow.remote == flow.remote;
+        // Every shard's UDP listener of a realm is the same way out.
+        let same = |asked: &Asked<O>| {
+            asked.flow.remote == flow.remote
+                && asked.flow.transport == flow.transport
+                && match flow.transport {
+                    Transport::Udp => asked.flow.realm == flow.realm,
+                    _ => asked.flow.id == flow.id,
+                }
+        };
         let ids: Vec<_> = self
             .clients
             .iter()
