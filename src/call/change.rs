@@ -58,35 +58,34 @@ impl Call {
         let free = half.pending == Pending::None
             && half.local.is_some()
             && !matches!(half.transport, Transport::Restarting { .. });
-        let Some(offer) = offer else {
-            if free && talking {
-                self.offer_back(core, end);
-            } else {
-                self.refuse_glare(core, end);
-            }
-            return;
-        };
-        if !free {
+        // Before the answer only a calling browser may change what it said: its side is settled already.
+        if !free || !(talking || (half.is_web() && end == End::In)) {
             self.refuse_glare(core, end);
             return;
         }
+        let Some(offer) = offer else {
+            self.offer_back(core, end);
+            return;
+        };
         let Some(asked) = half.asked(&offer) else {
             self.refuse_change(core, end);
             return;
         };
+        let common = !accept(&asked.types, &half.limit(other, talking)).is_empty();
         if half.is_web() {
-            self.on_web_offered(core, end, offer, asked.place);
+            if common {
+                self.on_web_offered(core, end, offer, asked.place);
+            } else {
+                self.refuse_change(core, end);
+            }
             return;
         }
-        let common = !accept(&asked.types, &half.limit(other, talking)).is_empty();
         // The other party must know of another direction, or of codecs that it has not; a browser of neither.
         let same = asked.direction == half.party_direction();
         if other.is_web() || (same && common) {
             self.answer_change(core, end, offer);
-        } else if talking {
-            self.relay(core, end, offer, &asked);
         } else {
-            self.refuse_glare(core, end);
+            self.relay(core, end, offer, &asked);
         }
     }
 

@@ -19,8 +19,14 @@ impl Call {
     /// A media side stands.
     pub(super) fn on_media(&mut self, core: &mut Core, now: Now, end: End, opened: Opened) {
         let half = self.half(end);
-        if half.opened.is_some() || (!half.is_web() && opened.address.is_none()) {
+        if half.opened.is_some() {
             core.counters.stray += 1;
+            return;
+        }
+        if !half.is_web() && opened.address.is_none() {
+            // An RTP side without a port is none.
+            core.counters.media_full += 1;
+            self.finish(core, now, Cause::Overloaded.into(), None);
             return;
         }
         half.opened = Some(opened);

@@ -354,3 +354,28 @@ fn a_called_browser_is_settled_rather_than_the_phone() {
     bench.quiet();
     assert_eq!(bench.formats(phone), ["g722/8000", "telephone-event/8000"]);
 }
+
+#[test]
+fn a_restart_with_nothing_to_talk_in_restarts_nothing() {
+    let mut bench = Bench::new();
+    let (leg, _) = web_talks(&mut bench);
+    bench.web.clear();
+    // The phone speaks PCMU alone.
+    bench.offered(leg, Some(&web_sdp("9 126", "actpass", "newu", "")));
+    assert_eq!(bench.takes_refusal(leg), Cause::NotAcceptable.into());
+    assert!(bench.web.is_empty());
+    let foreign = web_sdp("0 126", "actpass", "newu", "").replace("UDP/TLS/RTP/SAVPF", "RTP/AVP");
+    bench.offered(leg, Some(&foreign));
+    assert_eq!(bench.takes_refusal(leg).code, 488);
+}
+
+#[test]
+fn a_phones_change_before_the_answer_meets_491() {
+    let mut bench = Bench::new();
+    let (_, dial) = bench.browser_dials(&web_offer());
+    bench.progress(dial.leg, 0, 183, Some(&sip_sdp("0", "")));
+    bench.next_leg();
+    bench.offered(dial.leg, Some(&sip_sdp("0", "a=sendonly\r\n")));
+    assert_eq!(bench.takes_refusal(dial.leg).code, 491);
+    assert!(bench.agreed[&dial.leg].send);
+}

@@ -188,6 +188,18 @@ fn no_media_and_no_transport_is_503() {
 }
 
 #[test]
+fn an_rtp_side_without_a_port_is_503() {
+    let mut bench = Bench::new();
+    bench.prompt = false;
+    let offer = sip_sdp("0", "");
+    let leg = bench.incoming(Side::Sip, Source::Trunk(TrunkId(0)), dialled("+49"), Some(&offer));
+    bench.push(Input::Media(media::Event::Opened { leg, address: None, ssrc: 1, cname: "c".into() }));
+    assert_eq!(bench.takes_end(leg).code, 503);
+    bench.held.clear();
+    bench.empty(1);
+}
+
+#[test]
 fn a_failed_transport_ends_both_legs() {
     let mut bench = Bench::new();
     let (leg, dial) = bench.browser_dials(&web_offer());
