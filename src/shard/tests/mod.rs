@@ -1,5 +1,7 @@
 //! Shards without sockets: two of them, whose mail is carried by hand.
 
+mod browser;
+
 use super::*;
 use crate::base::{FlowId, Key, Map, Now, Random, RealmId, ShardId, SocketId};
 use crate::leg::Account;
