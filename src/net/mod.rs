@@ -4,6 +4,7 @@
 
 mod batch;
 mod cpu;
+mod own;
 mod poll;
 mod sys;
 mod tcp;
@@ -11,6 +12,7 @@ mod udp;
 
 pub use batch::{BATCH, Batch, Slot};
 pub use cpu::{online_cores, pin, thread_time};
+pub use own::own_address;
 pub use poll::{Poll, Ready, Waker};
 pub use tcp::{Listener, READ_SIZE, Stream, TcpOptions};
 pub use udp::{Counters, Received, Sockets, Udp, UdpOptions};

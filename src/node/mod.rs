@@ -4,6 +4,7 @@ mod demo;
 mod log;
 mod run;
 mod signals;
+mod trial;
 
 pub use demo::Demo;
 pub use run::{Failure, run};

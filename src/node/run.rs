@@ -2,6 +2,7 @@
 
 use super::log::{call, note, say};
 use super::signals::{News, listen};
+use super::trial::Trial;
 use crate::base::{Random, redact, seed_maps};
 use crate::call::Record;
 use crate::config::{Args, Command, Error, File, plan};
@@ -51,13 +52,19 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     check_cores(&cores)?;
     let mut random = system_random()?;
     seed_maps(random.u64());
-    let file = args.file()?;
+    let mut file = args.file()?;
     match args.command {
         Some(Command::Check) => {
             check(&file, cores.len().max(1));
             Ok(())
         }
-        Some(Command::Demo) => Err(Failure::new("the demo is not built yet")),
+        Some(Command::Demo) => {
+            let trial = Trial::prepare(args, &mut file, cores.len().max(1) as u16, &mut random)?;
+            let node = Node::start(&file, &cores, Some(trial.page.clone()), &mut random)?;
+            node.announce();
+            trial.announce(node.bound().http, &file.media.web_listen);
+            node.wait()
+        }
         Some(Command::Run) | None => {
             let node = Node::start(&file, &cores, None, &mut random)?;
             node.announce();

@@ -1,0 +1,116 @@
+//! `bridgehead demo`: what makes a gateway of the configuration that anybody can try.
+
+use super::demo::Demo;
+use super::log::say;
+use super::run::Failure;
+use crate::base::Random;
+use crate::config::{Args, File, Trunk, User};
+use crate::demo::{self, Config};
+use crate::net::{Listener, TcpOptions, Udp, UdpOptions, own_address};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Who may sign in; passwords are the names.
+const USERS: [&str; 3] = ["alice", "bob", "carol"];
+/// Where the embedded SIP server listens, if that is free.
+const PORT: u16 = 5160;
+/// How many ports are tried.
+const TRIES: u16 = 200;
+/// The trunk's name.
+const NAME: &str = "demo";
+
+/// A gateway to be tried, and its SIP server.
+#[derive(Debug)]
+pub struct Trial {
+    /// The SIP server; it lives as long as this.
+    pub demo: Demo,
+    /// What the softphone page is told.
+    pub page: String,
+}
+
+impl Trial {
+    /// Starts the SIP server, and adds to the configuration what it needs: free ports where none were asked for, the
+    /// trunk, the users, web media on the machine's own address.
+    pub fn prepare(args: &Args, file: &mut File, shards: u16, random: &mut Random) -> Result<Trial, Failure> {
+        choose_ports(args, file, shards);
+        let users = USERS.map(|name| demo::User { name: name.into(), password: name.into() });
+        let demo = start(&users, random).map_err(|error| {
+            Failure::new(format_args!("the embedded SIP server can't listen near port {PORT}: {error}"))
+        })?;
+        file.trunk.push(Trunk::plain(NAME, demo.address()));
+        let told: Vec<&str> = file.user.iter().map(|user| user.name.get_ref().as_str()).collect();
+        let missing: Vec<&str> = USERS.into_iter().filter(|name| !told.contains(name)).collect();
+        file.user.extend(missing.into_iter().map(|name| User::plain(name, name, NAME)));
+        if file.media.listen.is_loopback() && file.media.web_listen.is_empty() {
+            // Firefox never reaches a candidate on 127.0.0.1.
+            file.media.web_listen.extend(own_address());
+        }
+        Ok(Trial { demo, page: page() })
+    }
+
+    /// Says what to do now.
+    pub fn announce(&self, http: Option<SocketAddr>, web: &[IpAddr]) {
+        say(format_args!("the embedded SIP server listens on udp {}", self.demo.address()));
+        for ip in web {
+            say(format_args!("web media, and nothing else, listens on {ip} too: Firefox needs it"));
+        }
+        let Some(http) = http else { return };
+        say(format_args!("\nOpen http://{http}/ and try three things:"));
+        say(format_args!("  1. sign in as alice (password alice) and call echo: you hear yourself"));
+        say(format_args!("  2. call tone: you hear 440 Hz"));
+        say(format_args!("  3. open a second tab, sign in as bob (password bob), and call alice"));
+    }
+}
+
+fn start(users: &[demo::User], random: &mut Random) -> io::Result<Demo> {
+    let mut last = None;
+    for port in PORT..PORT + TRIES {
+        let config = Config::new((Ipv4Addr::LOCALHOST, port).into(), users.to_vec());
+        match Demo::spawn(config, random.fork()) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => last = Some(error),
+            result => return result,
+        }
+    }
+    Err(last.unwrap_or_else(|| io::ErrorKind::AddrInUse.into()))
+}
+
+/// Where a port was not asked for, the next free one.
+fn choose_ports(args: &Args, file: &mut File, shards: u16) {
+    if args.config.is_some() {
+        return;
+    }
+    let udp = |address| Udp::open(&UdpOptions::new(address)).is_ok();
+    if args.http.is_none() {
+        let http = &mut file.http.listen;
+        let free = |port| {
+            let address = (http.ip(), port).into();
+            Listener::open(&TcpOptions { address, device: None, share: false, backlog: 1 }).is_ok()
+        };
+        http.set_port(next(http.port(), free));
+    }
+    if args.sip.is_none() {
+        let sip = &mut file.sip.listen;
+        sip.set_port(next(sip.port(), |port| udp((sip.ip(), port).into())));
+        if let Some(advertised) = &mut file.sip.advertise {
+            advertised.set_port(sip.port());
+        }
+    }
+    if args.media_port.is_none() && file.media.web_port != 0 {
+        let ip = file.media.listen;
+        let free = |first: u16| (0..shards).all(|shard| udp((ip, first.saturating_add(shard)).into()));
+        file.media.web_port = next(file.media.web_port, free);
+    }
+}
+
+/// The first of the next ports that is free; the wished one where none is, so that its error tells.
+fn next(wish: u16, free: impl Fn(u16) -> bool) -> u16 {
+    (wish..wish.saturating_add(TRIES)).find(|&port| free(port)).unwrap_or(wish)
+}
+
+fn page() -> String {
+    let users: Vec<_> =
+        USERS.iter().map(|name| serde_json::json!({ "user": name, "password": name })).collect();
+    let numbers = [("echo", "you hear yourself"), ("tone", "440 Hz")]
+        .map(|(number, label)| serde_json::json!({ "number": number, "label": label }));
+    serde_json::json!({ "users": users, "numbers": numbers }).to_string()
+}
