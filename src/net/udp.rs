@@ -287,17 +287,23 @@ impl Sockets {
         }
     }
 
-    /// Sends one datagram that lies elsewhere.
-    pub fn send_one(&mut self, id: SocketId, to: SocketAddr, bytes: &[u8]) {
+    /// Sends one datagram that lies elsewhere. False where the kernel won't ever send it: no route, forbidden, or the
+    /// socket is closed. (Lost for a full socket is lost as in the network.)
+    pub fn send_one(&mut self, id: SocketId, to: SocketAddr, bytes: &[u8]) -> bool {
         let Some(socket) = self.table.get(id) else {
             self.counters.closed += 1;
-            return;
+            return false;
         };
         self.counters.send_calls += 1;
         match socket.socket.send_to(bytes, to) {
             Ok(_) => self.counters.sent += 1,
-            Err(error) => count_send_error(&error, &mut self.counters),
+            Err(error) => {
+                let before = self.counters.unsendable;
+                count_send_error(&error, &mut self.counters);
+                return self.counters.unsendable == before;
+            }
         }
+        true
     }
 }
 

@@ -140,7 +140,9 @@ impl Seat {
     fn carry_out(&mut self) {
         while let Some(output) = self.server.poll_output() {
             match output {
-                Output::Sip { to, data } => self.sockets.send_one(self.sip, to, &data),
+                Output::Sip { to, data } => {
+                    self.sockets.send_one(self.sip, to, &data);
+                }
                 Output::Rtp { call, to, data } => {
                     if let Some(&id) = self.calls.get(&call) {
                         self.sockets.send_one(id, to, &data);

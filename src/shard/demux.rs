@@ -78,13 +78,25 @@ impl Core {
         self.settle(now);
     }
 
+    /// What [`Output::Send`] asked for can't be sent: there is no way to the far side.
+    pub fn unsendable(&mut self, now: Now, socket: SocketId, to: SocketAddr) {
+        if let Some(flow) = self.flow(socket, to) {
+            self.stack.handle_input(now, sip::Input::Failed { flow });
+            self.settle(now);
+        }
+    }
+
+    fn flow(&self, socket: SocketId, remote: SocketAddr) -> Option<sip::Flow> {
+        let mut places = self.places.sip.iter().zip(&self.sip_flows);
+        let (place, &id) = places.find(|(place, _)| place.socket == socket)?;
+        Some(sip::Flow { id, transport: sip::Transport::Udp, remote, realm: place.realm })
+    }
+
     fn on_sip(&mut self, now: Now, socket: SocketId, remote: SocketAddr, data: &[u8]) {
-        let place = self.places.sip.iter().zip(&self.sip_flows).find(|(place, _)| place.socket == socket);
-        let Some((place, &id)) = place else {
+        let Some(flow) = self.flow(socket, remote) else {
             self.counters.stray += 1;
             return;
         };
-        let flow = sip::Flow { id, transport: sip::Transport::Udp, remote, realm: place.realm };
         let home = if self.shards > 1 { sip::home(data, self.shards) } else { self.shard };
         if home == self.shard {
             self.stack.handle_input(now, sip::Input::Message { flow, data });

@@ -206,7 +206,7 @@ impl Loop {
         self.poll.wait(timeout)?;
         let now = clock();
         self.pace.begin(now.instant);
-        self.note_ready();
+        self.note_ready(now);
         self.datagrams(now);
         self.messages(now);
         self.pace.lap(instant(), Part::Datagrams);
@@ -247,13 +247,13 @@ impl Loop {
         }
     }
 
-    fn note_ready(&mut self) {
+    fn note_ready(&mut self, now: Now) {
         for ready in self.poll.ready() {
             match ready {
                 net::Ready::Socket(id) if self.sip.contains(&id) => self.ready_sip.push(id),
                 net::Ready::Socket(id) => self.ready_sockets.push(id),
                 net::Ready::Stream { flow, .. } => self.ready_streams.push(flow),
-                net::Ready::Listener(_) => self.accept_at = Some(instant()),
+                net::Ready::Listener(_) => self.accept_at = Some(now.instant),
                 net::Ready::Woken => {}
             }
         }
@@ -454,7 +454,7 @@ impl Loop {
     fn carry_out(&mut self, now: Now) {
         while let Some(output) = self.core.poll_output() {
             match output {
-                Output::Send { socket, to, data } => self.send(socket, to, &data),
+                Output::Send { socket, to, data } => self.send(now, socket, to, &data),
                 Output::Bind { realm, port } => self.binds.push_back((realm, port)),
                 Output::Unbind { socket } => drop(self.sockets.remove(socket)),
                 Output::Write { flow } => self.write_stream(now, flow),
@@ -465,12 +465,18 @@ impl Loop {
         }
     }
 
-    fn send(&mut self, socket: SocketId, to: SocketAddr, data: &[u8]) {
+    fn send(&mut self, now: Now, socket: SocketId, to: SocketAddr, data: &[u8]) {
+        // SIP is rare, may be longer than a slot, and its stack wants to know of a far side that can't be reached.
+        if self.sip.contains(&socket) {
+            if !self.sockets.send_one(socket, to, data) {
+                self.core.unsendable(now, socket, to);
+            }
+            return;
+        }
         if self.own.room() == 0 {
             self.sockets.send(&mut self.own);
         }
         if !self.own.push(socket, to, data, true) {
-            // Longer than a slot: SIP with a large body.
             self.sockets.send_one(socket, to, data);
         }
     }

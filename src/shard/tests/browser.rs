@@ -153,7 +153,7 @@ impl World {
     fn say(&mut self, text: &serde_json::Value) {
         let text = text.to_string();
         let length = (text.len() as u16).to_be_bytes();
-        let head = [0x81, 0x80 | 126, length[0], length[1], 0, 0, 0, 0];
+        let head = [0x81, 0xfe, length[0], length[1], 0, 0, 0, 0];
         self.core.bytes(self.now, self.flow, &[&head, text.as_bytes()].concat());
         self.turn();
     }
@@ -287,7 +287,7 @@ fn a_browser_calls_a_phone_and_both_are_heard() {
         packet.fill(&rtp(77, 1));
         send.protect(1, &mut packet).unwrap();
         let web = SocketId::new(ShardId(0), 0, 1);
-        let (leg, to, bytes) = world.forward(web, address(PAGE), &packet.bytes().to_vec());
+        let (leg, to, bytes) = world.forward(web, address(PAGE), packet.bytes());
         assert_eq!((to, &bytes[12..]), (address(PHONE_MEDIA), &[0x55; 160][..]));
         // The INVITE named the port that the packet left by.
         let port = world.ports.iter().find(|(_, socket)| *socket == leg).unwrap().0;
@@ -304,6 +304,20 @@ fn a_browser_calls_a_phone_and_both_are_heard() {
         world.phone_says(&respond(&bye, "200 OK", ""));
         assert_eq!(world.core.calls(), 0);
     }
+}
+
+#[test]
+fn a_trunk_without_a_route_is_unreachable_at_once() {
+    let mut world = World::new(Dtls::V12);
+    world.say(&serde_json::json!({
+        "type": "connect", "id": 1, "version": 1, "user": "user0", "password": "secret",
+    }));
+    let offer = world.offer();
+    world.say(&serde_json::json!({ "type": "dial", "id": 2, "call": "c1", "to": "bob", "sdp": offer }));
+    world.phone_heard("INVITE");
+    world.core.unsendable(world.now, SocketId::new(ShardId(0), 0, 2), address(PHONE));
+    world.turn();
+    assert_eq!(world.heard("ended").unwrap()["reason"], "unreachable");
 }
 
 #[test]
