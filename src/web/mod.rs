@@ -28,7 +28,7 @@ macro_rules! policy {
 
 const PAGE: &str = policy!("");
 /// The example keeps its script inline, as a reader wants it; its hash lets that one script run.
-const EXAMPLE: &str = policy!(" 'sha256-GxzQre+ZCop5aycpPx/J0WEp+Dju5+CGllcVerRgLgU='");
+const EXAMPLE: &str = policy!(" 'sha256-LylSJXBvQmgnbX6Gj67m88YTkhnv6GYn3HP477QlYmY='");
 
 macro_rules! asset {
     ($path:literal, $file:literal, $type:literal) => {
