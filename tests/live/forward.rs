@@ -58,6 +58,25 @@ fn nothing_is_allocated_from_socket_to_socket_in_either_direction_and_every_prof
 }
 
 #[test]
+fn nothing_is_allocated_between_two_phones() {
+    let mut rig = Rig::new(config());
+    rig.shard = rig.shard.unchecked();
+    let phones = [far(), far()];
+    let ports = rig.relay(phones[0].local_addr().unwrap(), phones[1].local_addr().unwrap());
+    let (mut packet, mut buffer, mut all) = (Packet::default(), [0; 2048], 0);
+    for n in 0..400 {
+        for side in [0, 1] {
+            rtp(&mut packet, 7 + side as u32, n);
+            phones[side].send_to(packet.bytes(), ports[side]).unwrap();
+            let (length, made) = hear(&mut rig, &phones[1 - side], &mut buffer);
+            assert_eq!(buffer[12..length], [0x55; 160]);
+            all += if n < 100 { 0 } else { made };
+        }
+    }
+    assert_eq!(all, 0, "allocations for 600 packets");
+}
+
+#[test]
 fn bursts_on_many_sockets_all_arrive() {
     const CALLS: usize = 100;
     let mut rig = Rig::new(config());

@@ -65,6 +65,18 @@ impl Rig {
         }
     }
 
+    /// PCMU between two RTP parties. Gives the ports that they send to.
+    pub fn relay(&mut self, a: SocketAddr, b: SocketAddr) -> [SocketAddr; 2] {
+        let legs = [a, b].map(|party| {
+            let leg = self.leg(Side::Sip);
+            let port = self.open(leg, Kind::Rtp(RealmId(0))).unwrap();
+            self.media(Command::Agree { leg, agreed: Box::new(agreed(Some(party))) });
+            (leg, port)
+        });
+        self.media(Command::Join { a: legs[0].0, b: legs[1].0 });
+        legs.map(|(_, port)| port)
+    }
+
     /// PCMU between a browser with these keys at one address and an RTP party at the other.
     pub fn bridge(&mut self, profile: Profile, browser: SocketAddr, party: SocketAddr) -> Bridge {
         let (web_leg, rtp_leg) = (self.leg(Side::Web), self.leg(Side::Sip));
