@@ -45,8 +45,13 @@ impl Stack {
         let clean: String = dial.callee.user.chars().filter(|c| !c.is_control()).collect();
         let at = if clean.is_empty() { String::new() } else { format!("{}@", Escaped(&clean)) };
         let uri = format!("sip:{at}{}", trunk.domain);
-        let registered =
-            dial.account.as_ref().and_then(|account| self.registrations.credentials(account, trunk_id));
+        let own = dial.account.as_ref().and_then(|account| {
+            let configured = || {
+                let (trunk, credentials) = config.accounts.get(account)?;
+                (*trunk == trunk_id).then(|| Arc::clone(credentials))
+            };
+            self.registrations.credentials(account, trunk_id).or_else(configured)
+        });
         let user = dial.account.as_ref().map_or_else(|| tag.clone(), home::user);
         let calling = Calling {
             invite: None,
@@ -64,7 +69,7 @@ impl Stack {
             known: true,
             outbound: true,
             trunk: trunk_id,
-            credentials: registered.or_else(|| trunk.credentials.clone().map(Arc::<Credentials>::new)),
+            credentials: own.or_else(|| trunk.credentials.clone().map(Arc::<Credentials>::new)),
             keys: digest::Keys::default(),
             flow: Flow {
                 id: listener.flow,

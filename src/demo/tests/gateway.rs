@@ -19,17 +19,7 @@ struct Pair {
 
 impl Pair {
     fn new() -> Pair {
-        let mut random = Random::from_number(3);
-        let config = sip::Config { trunks: vec![Trunk::new("demo", at(SERVER))], ..sip::Config::default() };
-        let mut stack = Stack::new(ShardId(0), 1, Arc::new(config), random.fork());
-        stack.listen(RealmId(0), Key::new(ShardId(0), 0, 0), at(GATEWAY));
-        let mut pair = Pair {
-            world: World::new(),
-            stack,
-            mint: Mint::new(ShardId(0), true),
-            events: Vec::new(),
-            registered: Vec::new(),
-        };
+        let mut pair = Pair::unregistered();
         for name in ["alice", "bob"] {
             pair.tell(sip::Input::Register(Registration {
                 account: name.into(),
@@ -40,6 +30,26 @@ impl Pair {
             }));
         }
         pair
+    }
+
+    /// Nobody is registered; alice's secret is configured.
+    fn unregistered() -> Pair {
+        let mut random = Random::from_number(3);
+        let alice = sip::Credentials { user: "alice".into(), password: Secret("secret of alice".into()) };
+        let config = sip::Config {
+            trunks: vec![Trunk::new("demo", at(SERVER))],
+            accounts: [("alice".into(), (TrunkId(0), Arc::new(alice)))].into_iter().collect(),
+            ..sip::Config::default()
+        };
+        let mut stack = Stack::new(ShardId(0), 1, Arc::new(config), random.fork());
+        stack.listen(RealmId(0), Key::new(ShardId(0), 0, 0), at(GATEWAY));
+        Pair {
+            world: World::new(),
+            stack,
+            mint: Mint::new(ShardId(0), true),
+            events: Vec::new(),
+            registered: Vec::new(),
+        }
     }
 
     fn tell(&mut self, input: sip::Input<'_>) {
@@ -119,6 +129,13 @@ fn a_browsers_call_to_echo_is_answered_and_hung_up() {
     assert_eq!(pair.world.server.counters().answered, 1);
     pair.tell(sip::Input::Command(Command::End { leg, reason: Cause::Hangup.into() }));
     assert_eq!((pair.world.server.calls(), pair.world.closed), (0, 1));
+}
+
+#[test]
+fn a_user_whose_secret_is_configured_calls_without_being_registered() {
+    let mut pair = Pair::unregistered();
+    pair.dial("echo");
+    assert!(pair.events.iter().any(|event| matches!(event, Event::Answered { .. })), "{:?}", pair.events);
 }
 
 #[test]
