@@ -123,7 +123,10 @@ impl Far {
                     self.batch.slots().iter_mut().for_each(|slot| slot.send = true);
                     self.sockets.send(&mut self.batch);
                 } else {
-                    heard += self.batch.len() as u64;
+                    // SRTCP shares the port: reports are no echoes.
+                    let slots = self.batch.slots().iter();
+                    heard += slots.filter(|slot| !matches!(slot.packet.bytes(), [_, 192..=223, ..])).count()
+                        as u64;
                     self.batch.clear();
                 }
             }
