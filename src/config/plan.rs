@@ -96,13 +96,9 @@ fn sip_of(file: &File) -> sip::Config {
             ..sip::Trunk::new(trunk.name.get_ref(), trunk.address)
         }
     };
-    let account = |(account, upstream): (Account, sip::Registration)| {
-        let credentials = sip::Credentials { user: upstream.auth_user, password: upstream.password };
-        (account, (upstream.trunk, Arc::new(credentials)))
-    };
     sip::Config {
         trunks: file.trunk.iter().map(trunk).collect(),
-        accounts: registrations(file).into_iter().map(account).collect(),
+        accounts: registrations(file),
         user_agent: file.sip.user_agent.clone(),
         ..sip::Config::default()
     }

@@ -1,10 +1,9 @@
 //! What the stack is told at its start: trunks, timers, bounds, policies.
 
-use super::Secret;
+use super::{Registration, Secret};
 use crate::base::{Map, RealmId};
-use crate::leg::{Account, TrunkId};
+use crate::leg::Account;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The stack's settings, the same on every shard.
@@ -12,8 +11,8 @@ use std::time::Duration;
 pub struct Config {
     /// SIP servers and carriers, in the order of `leg::TrunkId`.
     pub trunks: Vec<Trunk>,
-    /// Browser users whose secret is configured, and the trunk that it is for: they may call without being registered.
-    pub accounts: Map<Account, (TrunkId, Arc<Credentials>)>,
+    /// Browser users who have a name and secret at a trunk: they may call without being registered.
+    pub accounts: Map<Account, Registration>,
     /// Retransmission timers.
     pub timers: Timers,
     /// Bounds.

@@ -6,7 +6,7 @@ use super::leg::{Calling, Cancel, Change, Leg, LegKey, Purpose, State, TICKS, Ti
 use super::stack::{Ask, Owner};
 use super::transaction::ClientId;
 use super::write::{self, ALLOW, Draft};
-use super::{Credentials, Flow, Stack, Transport, digest, home};
+use super::{Credentials, Flow, Registration, Stack, Transport, digest, home};
 use crate::base::Now;
 use crate::leg::{Cause, Dial, Event, Fork, Party, Reason, Target};
 use sip_codec::{Address, Escaped, Host, Message, Method, Name};
@@ -45,13 +45,20 @@ impl Stack {
         let clean: String = dial.callee.user.chars().filter(|c| !c.is_control()).collect();
         let at = if clean.is_empty() { String::new() } else { format!("{}@", Escaped(&clean)) };
         let uri = format!("sip:{at}{}", trunk.domain);
-        let own = dial.account.as_ref().and_then(|account| {
-            let configured = || {
-                let (trunk, credentials) = config.accounts.get(account)?;
-                (*trunk == trunk_id).then(|| Arc::clone(credentials))
-            };
-            self.registrations.credentials(account, trunk_id).or_else(configured)
-        });
+        let account = dial.account.as_ref();
+        let identity =
+            account.and_then(|account| config.accounts.get(account)).filter(|it| it.trunk == trunk_id);
+        let configured = || {
+            let Registration { auth_user, password, .. } = identity?.clone();
+            Some(Arc::new(Credentials { user: auth_user, password }))
+        };
+        let own =
+            account.and_then(|account| self.registrations.credentials(account, trunk_id)).or_else(configured);
+        // The SIP server knows the user by the name that it has there.
+        let caller = match identity {
+            Some(identity) => &Party { user: identity.user.clone(), ..dial.caller.clone() },
+            None => &dial.caller,
+        };
         let user = dial.account.as_ref().map_or_else(|| tag.clone(), home::user);
         let calling = Calling {
             invite: None,
@@ -78,7 +85,7 @@ impl Stack {
                 realm: trunk.realm,
             },
             call_id: self.random.token(24),
-            local: format!("{};tag={tag}", address(&dial.caller, &trunk.domain)),
+            local: format!("{};tag={tag}", address(caller, &trunk.domain)),
             local_tag: tag.into(),
             contact: format!("<sip:{}@{}>", Escaped(&user), listener.advertised),
             dialogs: Vec::new(),

@@ -17,17 +17,21 @@ struct Pair {
     registered: Vec<(Account, bool)>,
 }
 
+fn registration(name: &str) -> Registration {
+    Registration {
+        account: name.into(),
+        trunk: TrunkId(0),
+        user: name.into(),
+        auth_user: name.into(),
+        password: Secret(format!("secret of {name}")),
+    }
+}
+
 impl Pair {
     fn new() -> Pair {
         let mut pair = Pair::unregistered();
         for name in ["alice", "bob"] {
-            pair.tell(sip::Input::Register(Registration {
-                account: name.into(),
-                trunk: TrunkId(0),
-                user: name.into(),
-                auth_user: name.into(),
-                password: Secret(format!("secret of {name}")),
-            }));
+            pair.tell(sip::Input::Register(registration(name)));
         }
         pair
     }
@@ -35,10 +39,9 @@ impl Pair {
     /// Nobody is registered; alice's secret is configured.
     fn unregistered() -> Pair {
         let mut random = Random::from_number(3);
-        let alice = sip::Credentials { user: "alice".into(), password: Secret("secret of alice".into()) };
         let config = sip::Config {
             trunks: vec![Trunk::new("demo", at(SERVER))],
-            accounts: [("alice".into(), (TrunkId(0), Arc::new(alice)))].into_iter().collect(),
+            accounts: [("alice".into(), registration("alice"))].into_iter().collect(),
             ..sip::Config::default()
         };
         let mut stack = Stack::new(ShardId(0), 1, Arc::new(config), random.fork());

@@ -167,6 +167,21 @@ fn calls_of_an_account_are_signed_with_its_secret_and_name_its_contact() {
 }
 
 #[test]
+fn an_account_that_is_known_calls_under_its_own_name_without_being_registered() {
+    let mut net = Net::scripted(|config| {
+        config.accounts.insert(Account::from("anna@x"), registration("secret"));
+    });
+    net.dial_as(0, Some("anna@x"));
+    net.run(seconds(1));
+    assert_eq!(net.take("REGISTER").len(), 0);
+    let invite = net.take("INVITE").remove(0);
+    assert!(header(&invite, "From").contains("<sip:100@"), "{invite}");
+    net.answer(&invite, 407, "t", &[(Name::ProxyAuthenticate, CHALLENGE)], None);
+    net.run(Duration::from_millis(100));
+    assert!(header(&net.take("INVITE")[0], "Proxy-Authorization").contains("username=\"100a\""));
+}
+
+#[test]
 fn registrations_beyond_the_bound_are_refused() {
     let mut net = Net::scripted(|config| config.caps.registrations = 0);
     net.input(0, 0, Input::Register(registration("secret")));
