@@ -54,6 +54,8 @@ pub const ASSETS: &[Asset] = &[
     asset!("/tones.js", "tones.js", "text/javascript; charset=utf-8"),
     asset!("/words.js", "words.js", "text/javascript; charset=utf-8"),
     asset!("/icon.svg", "icon.svg", "image/svg+xml"),
+    // Browsers ask for it on pages that name no icon.
+    asset!("/favicon.ico", "icon.svg", "image/svg+xml"),
     asset!("/example.html", "example.html", "text/html; charset=utf-8", EXAMPLE),
     asset!("/sdk/bridgehead.js", "sdk/bridgehead.js", "text/javascript; charset=utf-8"),
     asset!("/sdk/bridgehead.d.ts", "sdk/bridgehead.d.ts", "text/plain; charset=utf-8"),
