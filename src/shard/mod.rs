@@ -3,6 +3,7 @@
 //! [`Core`] is pure: it owns the machines, hears datagrams, bytes and mail, and says what to send; simulations run it
 //! on virtual time without a socket. [`Loop`] puts real sockets, clocks and mailboxes around it.
 
+mod carry;
 mod config;
 mod connections;
 mod control;
@@ -15,6 +16,7 @@ mod pace;
 mod ready;
 mod run;
 mod site;
+mod streams;
 mod switchboard;
 #[cfg(test)]
 mod tests;

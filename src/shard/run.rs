@@ -1,18 +1,18 @@
 //! The loop: waits, receives, forwards, runs the machines, sends. The one place where a shard meets time and sockets.
 
+use super::carry::seat_sockets;
 use super::config::Config;
 use super::control::{Order, Snapshot};
-use super::core::{Core, Output, Places, SipPlace, WebPlace};
+use super::core::Core;
 use super::mailbox::Mailboxes;
 use super::open::Seat;
 use super::pace::{Pace, Part};
 use super::ready::Ready;
-use crate::base::{FlowId, Key, Now, Random, RealmId, ShardId, SocketId, counters};
+use crate::base::{FlowId, Now, Random, RealmId, ShardId, SocketId, counters};
 use crate::call::Record;
-use crate::net::{self, BATCH, Batch, Listener, Poll, Received, Sockets, Stream, Udp, UdpOptions};
+use crate::net::{self, BATCH, Batch, Listener, Poll, Received, Sockets, Stream};
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -25,16 +25,6 @@ const NARROW: usize = 2;
 const MESSAGES: usize = 64;
 /// Messages from other shards handled in one pass.
 const MAIL: usize = 256;
-/// Connections accepted in one pass.
-const ACCEPTS: usize = 64;
-/// Connections read and written in one pass.
-const STREAMS: usize = 128;
-/// Reads and writes of one connection in its turn.
-const STREAM_TURNS: usize = 4;
-/// Sockets opened in one pass, at some 15 µs each.
-const BINDS: usize = 32;
-/// How long a listener rests when connections can't be accepted (no file descriptors, mostly).
-const REST: Duration = Duration::from_millis(100);
 /// From the last word to the loop's end: for the answers to BYE and REGISTER, and for mail to browsers elsewhere.
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -57,33 +47,33 @@ counters! {
 /// One shard's thread.
 #[derive(Debug)]
 pub struct Loop {
-    shard: ShardId,
-    config: Arc<Config>,
-    core: Core,
-    poll: Poll,
-    sockets: Sockets,
+    pub(super) shard: ShardId,
+    pub(super) config: Arc<Config>,
+    pub(super) core: Core,
+    pub(super) poll: Poll,
+    pub(super) sockets: Sockets,
     /// Sockets that carry many calls, for which a batch of their own is worth while.
-    wide: Vec<SocketId>,
-    sip: Vec<SocketId>,
-    listener: Option<Listener>,
-    accept_at: Option<Instant>,
-    streams: Vec<Option<(FlowId, Stream)>>,
-    batch: Batch,
-    own: Batch,
-    buffer: Box<[u8]>,
-    ready_sockets: Ready<SocketId>,
-    ready_sip: Ready<SocketId>,
-    ready_streams: Ready<FlowId>,
-    binds: VecDeque<(RealmId, u16)>,
-    records: Option<SyncSender<Box<Record>>>,
-    mailboxes: Mailboxes,
-    orders: Receiver<Order>,
-    pace: Pace,
-    draining: bool,
-    drained_at: Option<Instant>,
-    stopped: bool,
-    checked: bool,
-    counters: Counters,
+    pub(super) wide: Vec<SocketId>,
+    pub(super) sip: Vec<SocketId>,
+    pub(super) listener: Option<Listener>,
+    pub(super) accept_at: Option<Instant>,
+    pub(super) streams: Vec<Option<(FlowId, Stream)>>,
+    pub(super) batch: Batch,
+    pub(super) own: Batch,
+    pub(super) buffer: Box<[u8]>,
+    pub(super) ready_sockets: Ready<SocketId>,
+    pub(super) ready_sip: Ready<SocketId>,
+    pub(super) ready_streams: Ready<FlowId>,
+    pub(super) binds: VecDeque<(RealmId, u16)>,
+    pub(super) records: Option<SyncSender<Box<Record>>>,
+    pub(super) mailboxes: Mailboxes,
+    pub(super) orders: Receiver<Order>,
+    pub(super) pace: Pace,
+    pub(super) draining: bool,
+    pub(super) drained_at: Option<Instant>,
+    pub(super) stopped: bool,
+    pub(super) checked: bool,
+    pub(super) counters: Counters,
 }
 
 /// This moment, on both clocks.
@@ -96,43 +86,6 @@ pub fn clock() -> Now {
 #[expect(clippy::disallowed_methods, reason = "the loop is where time comes from")]
 fn instant() -> Instant {
     Instant::now()
-}
-
-fn seat_socket(poll: &Poll, sockets: &mut Sockets, socket: Udp) -> io::Result<SocketId> {
-    let id = sockets.insert(socket).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    match sockets.get(id).map(|socket| poll.add_socket(id, socket)) {
-        Some(Err(error)) => {
-            sockets.remove(id);
-            Err(error)
-        }
-        _ => Ok(id),
-    }
-}
-
-fn seat_sockets(
-    config: &Config,
-    poll: &Poll,
-    sockets: &mut Sockets,
-    web: Vec<Udp>,
-    sip: Vec<Udp>,
-) -> io::Result<Places> {
-    let mut places = Places::default();
-    for (n, socket) in web.into_iter().enumerate() {
-        let local = socket.address();
-        let mut advertised = local;
-        if let (0, Some(ip)) = (n, config.web_media.advertised) {
-            advertised.set_ip(ip);
-        }
-        let socket = seat_socket(poll, sockets, socket)?;
-        places.web.push(WebPlace { socket, local, advertised });
-    }
-    for (n, socket) in sip.into_iter().enumerate() {
-        let told = config.realms.get(n).and_then(|realm| realm.sip_advertised);
-        let advertised = told.unwrap_or(socket.address());
-        let socket = seat_socket(poll, sockets, socket)?;
-        places.sip.push(SipPlace { socket, realm: RealmId(n as u8), advertised });
-    }
-    Ok(places)
 }
 
 impl Loop {
@@ -336,165 +289,10 @@ impl Loop {
         self.mailboxes.leave_rest();
     }
 
-    fn accept(&mut self, now: Now) {
-        if self.accept_at.is_none_or(|at| at > now.instant) {
-            return;
-        }
-        for _ in 0..ACCEPTS {
-            let Some(listener) = &self.listener else { return };
-            match listener.accept() {
-                Ok(Some((stream, remote))) => self.open_stream(now, stream, remote),
-                Ok(None) => {
-                    self.accept_at = None;
-                    return;
-                }
-                Err(_) => {
-                    // The connection still waits and raises no new edge: try again, but don't spin.
-                    self.counters.accept_failed += 1;
-                    self.accept_at = Some(now.instant + REST);
-                    return;
-                }
-            }
-        }
-    }
-
-    fn open_stream(&mut self, now: Now, stream: Stream, remote: SocketAddr) {
-        self.counters.accepted += 1;
-        let Some(flow) = self.core.opened(now, remote) else { return };
-        if self.poll.add_stream(flow, &stream).is_err() {
-            self.counters.streams_failed += 1;
-            self.core.closed(now, flow);
-            return;
-        }
-        let slot = flow.slot() as usize;
-        if slot >= self.streams.len() {
-            self.streams.resize_with(slot + 1, || None);
-        }
-        self.streams[slot] = Some((flow, stream));
-        self.ready_streams.push(flow);
-    }
-
-    fn streams(&mut self, now: Now) {
-        for _ in 0..STREAMS.min(self.ready_streams.len()) {
-            let Some(flow) = self.ready_streams.pop() else { return };
-            self.write_stream(now, flow);
-            self.read_stream(now, flow);
-        }
-    }
-
-    fn stream(streams: &mut [Option<(FlowId, Stream)>], flow: FlowId) -> Option<&mut Stream> {
-        match streams.get_mut(flow.slot() as usize) {
-            Some(Some((id, stream))) if *id == flow => Some(stream),
-            _ => None,
-        }
-    }
-
-    fn read_stream(&mut self, now: Now, flow: FlowId) {
-        for _ in 0..STREAM_TURNS {
-            let Some(stream) = Self::stream(&mut self.streams, flow) else { return };
-            let area = &mut self.buffer[..net::READ_SIZE];
-            match stream.read(area) {
-                Ok(None) => return,
-                Ok(Some(0)) => return self.core.ended(now, flow),
-                Ok(Some(count)) => self.core.bytes(now, flow, &area[..count]),
-                Err(_) => return self.fail_stream(now, flow),
-            }
-        }
-        self.ready_streams.push(flow);
-    }
-
-    fn write_stream(&mut self, now: Now, flow: FlowId) {
-        for _ in 0..STREAM_TURNS {
-            let Some(stream) = Self::stream(&mut self.streams, flow) else { return };
-            let bytes = self.core.unsent(flow);
-            if bytes.is_empty() {
-                return;
-            }
-            match stream.write(bytes) {
-                Ok(None) => return,
-                Ok(Some(count)) => self.core.sent(now, flow, count),
-                Err(_) => return self.fail_stream(now, flow),
-            }
-        }
-        self.ready_streams.push(flow);
-    }
-
-    fn fail_stream(&mut self, now: Now, flow: FlowId) {
-        self.counters.streams_failed += 1;
-        self.close_stream(flow);
-        self.core.closed(now, flow);
-    }
-
-    fn close_stream(&mut self, flow: FlowId) {
-        if let Some(stream) = Self::stream(&mut self.streams, flow) {
-            stream.shut();
-            self.streams[flow.slot() as usize] = None;
-        }
-    }
-
     fn timers(&mut self, now: Now) {
         if self.core.poll_timeout().is_some_and(|deadline| deadline.at <= now.instant) {
             self.core.handle_timeout(now);
         }
-    }
-
-    fn outputs(&mut self, now: Now) {
-        self.carry_out(now);
-        for _ in 0..BINDS {
-            let Some((realm, port)) = self.binds.pop_front() else { break };
-            let socket = self.bind(realm, port);
-            self.counters.bind_failed += u64::from(socket.is_none());
-            self.core.bound(now, realm, port, socket);
-        }
-        self.carry_out(now);
-        self.sockets.send(&mut self.own);
-        self.mailboxes.wake();
-    }
-
-    fn carry_out(&mut self, now: Now) {
-        while let Some(output) = self.core.poll_output() {
-            match output {
-                Output::Send { socket, to, data } => self.send(now, socket, to, &data),
-                Output::Bind { realm, port } => self.binds.push_back((realm, port)),
-                Output::Unbind { socket } => drop(self.sockets.remove(socket)),
-                Output::Write { flow } => self.write_stream(now, flow),
-                Output::Close { flow } => self.close_stream(flow),
-                Output::Record(record) => self.record(record),
-                Output::Mail { to, mail } => self.mailboxes.send(to, mail),
-            }
-        }
-    }
-
-    fn send(&mut self, now: Now, socket: SocketId, to: SocketAddr, data: &[u8]) {
-        // SIP is rare, may be longer than a slot, and its stack wants to know of a far side that can't be reached.
-        if self.sip.contains(&socket) {
-            if !self.sockets.send_one(socket, to, data) {
-                self.core.unsendable(now, socket, to);
-            }
-            return;
-        }
-        if self.own.room() == 0 {
-            self.sockets.send(&mut self.own);
-        }
-        if !self.own.push(socket, to, data, true) {
-            self.sockets.send_one(socket, to, data);
-        }
-    }
-
-    fn record(&mut self, record: Box<Record>) {
-        let taken = self.records.as_ref().is_none_or(|records| records.try_send(record).is_ok());
-        self.counters.records_shed += u64::from(!taken);
-    }
-
-    fn bind(&mut self, realm: RealmId, port: u16) -> Option<SocketId> {
-        let realm = self.config.realms.get(usize::from(realm.0))?;
-        let options = UdpOptions {
-            device: realm.device.clone(),
-            dscp: realm.media_dscp,
-            ..UdpOptions::new(SocketAddr::new(realm.media, port))
-        };
-        let socket = Udp::open(&options).ok()?;
-        seat_socket(&self.poll, &mut self.sockets, socket).ok()
     }
 
     /// How it goes.
