@@ -73,7 +73,11 @@ impl Loop {
                 Output::Write { flow } => self.write_stream(now, flow),
                 Output::Close { flow } => self.close_stream(flow),
                 Output::Record(record) => self.record(record),
-                Output::Mail { to, mail } => self.mailboxes.send(to, mail),
+                Output::Mail { to, mail } => {
+                    if let Err(mail) = self.mailboxes.send(to, mail) {
+                        self.core.shed(now, to, mail);
+                    }
+                }
             }
         }
     }

@@ -36,6 +36,8 @@ struct Web {
     known: bool,
     /// The shard of the session, where it is another.
     home: Option<ShardId>,
+    /// A message of it was lost: what comes after is not heard.
+    cut: bool,
     timer: Option<(Instant, TimerId)>,
     /// A `Write` is on its way to the owner.
     told: bool,
@@ -140,7 +142,7 @@ impl Core {
         let connections = &mut self.connections;
         let connection = Connection::new(now, Arc::clone(&connections.config));
         let remote = remote.ip();
-        let web = Web { connection, remote, known: false, home: None, timer: None, told: false };
+        let web = Web { connection, remote, known: false, home: None, cut: false, timer: None, told: false };
         let Ok(flow) = connections.table.insert(Some(Box::new(web))) else {
             connections.counters.full += 1;
             return None;
@@ -209,6 +211,14 @@ impl Core {
         self.touch(now, flow, |connection| connection.close(now, NORMAL));
     }
 
+    /// Closes a connection of which a message was lost.
+    pub(super) fn cut_connection(&mut self, now: Now, flow: FlowId, code: u16) {
+        if let Some(web) = self.connections.web(flow) {
+            web.cut = true;
+        }
+        self.touch(now, flow, |connection| connection.close(now, code));
+    }
+
     /// Lets a connection act, then does all that follows: requests are answered, texts passed on, the owner told of
     /// bytes to write, the connection closed.
     fn touch(&mut self, now: Now, flow: FlowId, act: impl FnOnce(&mut Connection)) {
@@ -264,6 +274,7 @@ impl Core {
 
     fn on_text(&mut self, now: Now, flow: FlowId, text: String) {
         match self.connections.web(flow).and_then(|web| web.home) {
+            Some(_) if self.connections.web(flow).is_some_and(|web| web.cut) => {}
             Some(to) => {
                 self.counters.steered_texts += 1;
                 self.outputs.push_back(Output::Mail { to, mail: Mail::Text { flow, text } });

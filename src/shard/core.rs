@@ -3,6 +3,7 @@
 use super::config::Config;
 use super::connections::Connections;
 use super::mail::Mail;
+use super::shed::Kept;
 use crate::base::{Deadline, FlowId, Machine, Now, Random, RealmId, ShardId, SocketId, counters};
 use crate::call::{self, Calls};
 use crate::media::{self, Plane};
@@ -29,6 +30,12 @@ counters! {
         unroutable,
         /// Sign-ins of users without a SIP identity.
         unregistrable,
+        /// SIP messages that found no room on their way to another shard.
+        shed_sip,
+        /// Browser messages that found none; their connections were cut.
+        shed_texts,
+        /// Ends of connections that found none for so long that they were forgotten.
+        shed_ends,
     }
 }
 
@@ -131,6 +138,7 @@ pub struct Core {
     pub(super) pass: Instant,
     pub(super) turns: usize,
     pub(super) draining: bool,
+    pub(super) kept: Kept,
     pub(super) counters: Counters,
 }
 
@@ -173,6 +181,7 @@ impl Core {
             pass: now.instant,
             turns: config.caps.turns,
             draining: false,
+            kept: Kept::default(),
             counters: Counters::default(),
             shard,
             shards,
@@ -221,6 +230,7 @@ impl Core {
         self.hub.handle_timeout(now);
         self.calls.handle_timeout(now);
         self.expire_connections(now);
+        self.post_kept(now);
         self.settle(now);
     }
 
@@ -234,6 +244,7 @@ impl Core {
             self.hub.poll_timeout(),
             self.calls.poll_timeout(),
             self.connections.poll_timeout(),
+            self.kept.poll_timeout(),
         ]
         .into_iter()
         .fold(unsettled, Deadline::sooner)
@@ -303,6 +314,16 @@ impl Core {
     /// The SIP stack, to be looked at.
     pub fn stack(&self) -> &Stack {
         &self.stack
+    }
+
+    /// The browser sessions, to be looked at.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// The WebRTC transports, to be looked at.
+    pub fn peers(&self) -> &Peers {
+        &self.peers
     }
 
     /// The media plane, to be looked at.

@@ -42,20 +42,24 @@ impl Mailboxes {
         all
     }
 
-    /// Puts a message on its way. A full ring sheds it: whoever waits for it has a timer.
-    pub fn send(&mut self, to: ShardId, mail: Mail) {
+    /// Puts a message on its way. A full ring gives it back.
+    pub fn send(&mut self, to: ShardId, mail: Mail) -> Result<(), Mail> {
         let Some(Some(post)) = self.out.get_mut(usize::from(to.0)) else {
             self.shed += 1;
-            return;
+            return Ok(());
         };
+        post.pending = true;
         match post.ring.try_send(mail) {
-            Ok(()) => post.pending = true,
-            Err(TrySendError::Full(_)) => {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(mail)) => {
                 self.shed += 1;
-                post.pending = true;
+                Err(mail)
             }
             // Its thread has ended: the process is stopping.
-            Err(TrySendError::Disconnected(_)) => self.shed += 1,
+            Err(TrySendError::Disconnected(_)) => {
+                self.shed += 1;
+                Ok(())
+            }
         }
     }
 
@@ -120,12 +124,13 @@ mod tests {
         let wakers: Vec<Waker> = polls.iter().map(Poll::waker).collect();
         let mut boxes = Mailboxes::connect(&wakers, 4);
         for n in 0..10 {
-            boxes[0].send(ShardId(2), closed(n));
+            let back = boxes[0].send(ShardId(2), closed(n));
+            assert_eq!(back.err().map(|mail| number(&mail)), (n >= 4).then_some(n));
         }
         assert_eq!(boxes[0].shed(), 6);
-        boxes[1].send(ShardId(2), closed(100));
-        boxes[1].send(ShardId(1), closed(0));
-        boxes[1].send(ShardId(9), closed(0));
+        boxes[1].send(ShardId(2), closed(100)).unwrap();
+        boxes[1].send(ShardId(1), closed(0)).unwrap();
+        boxes[1].send(ShardId(9), closed(0)).unwrap();
         assert_eq!(boxes[1].shed(), 2);
         let mut got = Vec::new();
         while let Some((from, mail)) = boxes[2].receive() {
@@ -141,8 +146,8 @@ mod tests {
         let mut polls: Vec<Poll> = (0..2).map(|n| Poll::new(ShardId(n), 8).unwrap()).collect();
         let wakers: Vec<Waker> = polls.iter().map(Poll::waker).collect();
         let mut boxes = Mailboxes::connect(&wakers, 4);
-        boxes[0].send(ShardId(1), closed(1));
-        boxes[0].send(ShardId(1), closed(2));
+        boxes[0].send(ShardId(1), closed(1)).unwrap();
+        boxes[0].send(ShardId(1), closed(2)).unwrap();
         boxes[0].wake();
         polls[1].wait(None).unwrap();
         assert_eq!(polls[1].ready().count(), 1);

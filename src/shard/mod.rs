@@ -15,6 +15,7 @@ mod open;
 mod pace;
 mod ready;
 mod run;
+mod shed;
 mod site;
 mod streams;
 mod switchboard;

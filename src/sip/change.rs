@@ -139,8 +139,9 @@ impl Stack {
         }
     }
 
-    /// Whether they may offer now; else their request is refused.
-    fn may_offer(&mut self, request: &Request<'_, '_>, (key, fork): (LegKey, usize)) -> bool {
+    /// Whether they may offer now; else their request is refused. With a transaction: by the time that it comes again
+    /// the answer would be another (section 8.2.7).
+    fn may_offer(&mut self, now: Now, request: &Request<'_, '_>, (key, fork): (LegKey, usize)) -> bool {
         let Some(leg) = self.legs.get_mut(key) else { return false };
         let main = leg.main == fork;
         let retry = format!("{}", 1 + self.random.below(9));
@@ -159,23 +160,23 @@ impl Stack {
         match busy {
             Some(491) => {
                 self.counters.glares += 1;
-                self.refuse(request, 491, &[]);
+                self.reply(now, request, 491, &[]);
             }
-            Some(code) => self.refuse(request, code, &wait),
+            Some(code) => self.reply(now, request, code, &wait),
             None => {}
         }
         busy.is_none()
     }
 
     pub(super) fn on_reinvite(&mut self, now: Now, request: &Request<'_, '_>, place: (LegKey, usize)) {
-        if self.may_offer(request, place) {
+        if self.may_offer(now, request, place) {
             self.take_offer(now, request, place, false);
         }
     }
 
     pub(super) fn on_update(&mut self, now: Now, request: &Request<'_, '_>, (key, fork): (LegKey, usize)) {
         if !request.message.body().is_empty() {
-            if self.may_offer(request, (key, fork)) {
+            if self.may_offer(now, request, (key, fork)) {
                 self.take_offer(now, request, (key, fork), true);
             }
             return;

@@ -140,6 +140,42 @@ fn a_text_goes_home_by_mail_and_so_do_answers_later_texts_and_the_end() {
 }
 
 #[test]
+fn a_browser_message_that_finds_no_room_cuts_its_connection_and_the_end_is_told_until_it_is_heard() {
+    let (config, mut now) = (Arc::new(config()), clock());
+    let (mut here, mut home) = (core(&config, now, 0, 2), core(&config, now, 1, 2));
+    let flow = here.opened(now, address("203.0.113.5:4000")).unwrap();
+    here.bytes(now, flow, UPGRADE);
+    here.bytes(now, flow, &sign_in(&user_of(1)));
+    let (to, mail) = hear(&mut here, now).mail.pop().unwrap();
+    home.mail(now, ShardId(0), mail);
+    assert_eq!((to, home.hub().sessions()), (ShardId(1), 1));
+
+    // On the way back: the home takes the connection for lost, and says so until there is room.
+    let (to, mail) = hear(&mut home, now).mail.pop().unwrap();
+    home.shed(now, to, mail);
+    for _ in 0..2 {
+        assert!(hear(&mut home, now).mail.is_empty());
+        now = now.after(Duration::from_millis(10));
+        home.handle_timeout(now);
+        let (to, mail) = hear(&mut home, now).mail.pop().unwrap();
+        assert!(matches!(mail, Mail::Close { flow: closed } if closed == flow));
+        home.shed(now, to, mail);
+    }
+    assert_eq!(home.counters().shed_texts, 1);
+
+    // On the way there: the browser is told to come back, and what it says behind the lost text is not heard.
+    here.bytes(now, flow, &frame(r#"{"type":"ping","id":2}"#));
+    let (to, mail) = hear(&mut here, now).mail.pop().unwrap();
+    here.shed(now, to, mail);
+    let heard = hear(&mut here, now);
+    assert_eq!(heard.written[0].1, [0x88, 2, 3, 245], "a Close frame with 1013");
+    here.bytes(now, flow, &frame(r#"{"type":"ping","id":3}"#));
+    here.closed(now, flow);
+    let mail = hear(&mut here, now).mail;
+    assert!(matches!(&mail[..], [(ShardId(1), Mail::Closed { .. })]), "{mail:?}");
+}
+
+#[test]
 fn mail_for_a_connection_that_is_gone_is_counted_and_harmless() {
     let (config, now) = (Arc::new(config()), clock());
     let mut here = core(&config, now, 0, 2);

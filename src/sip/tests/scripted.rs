@@ -520,3 +520,18 @@ fn a_reinvite_before_our_ack_arrived_has_to_wait() {
     assert_eq!(net.take("SIP/2.0 491").len(), 1);
     assert!(!net.heard(0, "Offered"));
 }
+
+#[test]
+fn a_change_that_was_refused_is_refused_the_same_way_again_when_the_call_is_over() {
+    let mut net = Net::scripted(|_| {});
+    let (leg, invite) = answered(&mut net);
+    net.command(0, Command::Offer { leg, offer: sdp(7) });
+    let change = in_dialog(&invite, "INVITE", 1, "", &sdp_text(3));
+    net.inject(B, 0, &change);
+    net.run(Duration::from_millis(100));
+    assert_eq!(net.sent(A, "SIP/2.0 491"), 1);
+    net.command(0, end(leg));
+    net.inject(B, 0, &change);
+    net.run(Duration::from_millis(100));
+    assert_eq!((net.sent(A, "SIP/2.0 481"), net.last(A, "SIP/2.0")), (0, net.last(A, "SIP/2.0 491")));
+}
