@@ -61,7 +61,13 @@ fn shard(task: &Task) -> Duration {
 }
 
 /// One forwarder's run: nanoseconds of CPU a packet, packets a second, and the part that was lost.
-fn measure(profile: Profile, calls: usize, ticks: u64, forwarder: fn(&Task) -> Duration) -> (f64, f64, f64) {
+fn measure(
+    name: &str,
+    profile: Profile,
+    calls: usize,
+    ticks: u64,
+    forwarder: fn(&Task) -> Duration,
+) -> (f64, f64, f64) {
     let mut far = Far::new(calls);
     let (sender, ready) = channel();
     let (start, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
@@ -73,11 +79,12 @@ fn measure(profile: Profile, calls: usize, ticks: u64, forwarder: fn(&Task) -> D
         start: Arc::clone(&start),
         stop: Arc::clone(&stop),
     };
-    let thread = std::thread::spawn(move || {
+    let work = move || {
         // Without a second core the figures say little, but they still come.
         let _ = net::pin(0);
         forwarder(&task)
-    });
+    };
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work).unwrap();
     let Ready { web, calls: ends } = ready.recv().unwrap();
     far.connect(web, &ends);
     far.run(ticks / 10 + 1);
@@ -108,8 +115,8 @@ fn main() {
     for profile in [Profile::AesCm128Sha1_80, Profile::AeadAes128Gcm] {
         let (mut ours, mut floor) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
-            floor.push(measure(profile, calls, ticks, bare::forward));
-            ours.push(measure(profile, calls, ticks, shard));
+            floor.push(measure("floor", profile, calls, ticks, bare::forward));
+            ours.push(measure("shard", profile, calls, ticks, shard));
         }
         let column =
             |of: &[(f64, f64, f64)], pick: fn(&(f64, f64, f64)) -> f64| median(of.iter().map(pick).collect());
