@@ -1,12 +1,13 @@
 //! Waiting for sockets, edge-triggered.
 
+use super::sys;
 use super::tcp::{Listener, Stream};
 use super::udp::Udp;
 use crate::base::{FlowId, SocketId};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Token};
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,6 +82,12 @@ impl Poll {
     /// Hears a UDP socket from now on.
     pub fn add_socket(&self, id: SocketId, socket: &Udp) -> io::Result<()> {
         self.add(socket.raw(), token(SOCKET, id.to_bits()), Interest::READABLE)
+    }
+
+    /// Hears a UDP socket from now on, level-triggered: it is reported in every wait while it has datagrams. mio has
+    /// no word for it, but its events carry it. Closing the socket ends it.
+    pub fn add_level(&self, id: SocketId, socket: &Udp) -> io::Result<()> {
+        sys::add_level(self.sources.as_raw_fd(), socket.fd(), token(SOCKET, id.to_bits()).0 as u64)
     }
 
     /// Hears a listener from now on; `number` names it.

@@ -5,7 +5,7 @@ use super::batch::{BATCH, Slot};
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr;
 
 /// A socket address as the kernel reads and writes it.
@@ -135,6 +135,32 @@ impl Headers {
         Ok((got, cut))
     }
 
+    /// Receives one datagram into a slot without waiting. Gives whether it was longer than the slot (left empty then).
+    pub(super) fn receive_one(&mut self, fd: BorrowedFd<'_>, slot: &mut Slot) -> io::Result<bool> {
+        let name = &mut self.addresses[0];
+        let mut length = size_of::<Address>() as libc::socklen_t;
+        let area = slot.packet.receive_area();
+        // SAFETY: the kernel writes at most `area.len()` bytes into the area and `length` bytes into the name; with
+        // MSG_TRUNC it gives the datagram's whole length, of which no more than that was written.
+        let got = unsafe {
+            libc::recvfrom(
+                fd.as_raw_fd(),
+                area.as_mut_ptr().cast(),
+                area.len(),
+                libc::MSG_DONTWAIT | libc::MSG_TRUNC,
+                (&raw mut *name).cast(),
+                &raw mut length,
+            )
+        };
+        let got = usize::try_from(got).map_err(|_| io::Error::last_os_error())?;
+        let whole = got <= area.len();
+        let remote = name.read();
+        slot.packet.received(if whole && remote.is_some() { got } else { 0 });
+        slot.remote = remote.unwrap_or(slot.remote);
+        slot.send = false;
+        Ok(!whole)
+    }
+
     /// Begins a run of sends.
     pub(super) fn start(&mut self) {
         self.filled = 0;
@@ -222,6 +248,14 @@ pub(super) fn drops(fd: BorrowedFd<'_>) -> io::Result<u32> {
         )
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(memory[libc::SK_MEMINFO_DROPS as usize]) }
+}
+
+/// Adds a descriptor to an epoll, level-triggered: it is reported in every wait while it is readable.
+pub(super) fn add_level(poll: RawFd, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+    let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token };
+    // SAFETY: the kernel only reads the event, and refuses a descriptor that is none.
+    let result = unsafe { libc::epoll_ctl(poll, libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &raw mut event) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Binds the calling thread to one core.

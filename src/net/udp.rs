@@ -8,6 +8,9 @@
 //! asked for came, or an error ended the call, nothing is known, and the caller must read again without waiting for an
 //! edge ([`Received::More`]). An error after the first datagram is stored by the kernel and shortens the batch too;
 //! on an unconnected socket without `IP_RECVERR` only a lack of memory does that, and the next arrival mends it.
+//!
+//! A socket that has one datagram at a time is better heard level-triggered (`Poll::add_level`) and read once a wait
+//! ([`Sockets::receive_level`]): the second look into its queue costs more than being reported again.
 
 use super::batch::{BATCH, Batch};
 use super::sys;
@@ -147,7 +150,7 @@ impl Udp {
         self.socket.as_raw_fd()
     }
 
-    fn fd(&self) -> BorrowedFd<'_> {
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
@@ -220,6 +223,25 @@ impl Sockets {
                 if got < end - start { Received::Drained } else { Received::More }
             }
             Err(error) => self.on_receive_error(&error),
+        }
+    }
+
+    /// Appends one datagram of a socket to the batch, which must have room for it. For sockets that are heard by
+    /// `Poll::add_level`: what is left behind is reported again by the next wait, so nothing must be proven.
+    pub fn receive_level(&mut self, id: SocketId, batch: &mut Batch) {
+        let (Some(socket), Some(slot)) = (self.table.get(id), batch.slots.get_mut(batch.len)) else { return };
+        self.counters.receive_calls += 1;
+        match batch.headers.receive_one(socket.fd(), slot) {
+            Ok(cut) => {
+                slot.socket = id;
+                batch.len += 1;
+                self.counters.received += 1;
+                self.counters.too_long += u64::from(cut);
+            }
+            // The next wait reports whatever waits behind an error.
+            Err(error) => {
+                let _ = self.on_receive_error(&error);
+            }
         }
     }
 

@@ -12,9 +12,11 @@ use std::net::SocketAddr;
 /// Sockets opened in one pass, at some 15 µs each.
 const BINDS: usize = 32;
 
-fn seat_socket(poll: &Poll, sockets: &mut Sockets, socket: Udp) -> io::Result<SocketId> {
+/// Hears a socket: one that carries many calls by edges, to be drained in batches; one of a single call by level.
+fn seat_socket(poll: &Poll, sockets: &mut Sockets, socket: Udp, wide: bool) -> io::Result<SocketId> {
     let id = sockets.insert(socket).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    match sockets.get(id).map(|socket| poll.add_socket(id, socket)) {
+    let add = if wide { Poll::add_socket } else { Poll::add_level };
+    match sockets.get(id).map(|socket| add(poll, id, socket)) {
         Some(Err(error)) => {
             sockets.remove(id);
             Err(error)
@@ -38,13 +40,13 @@ pub(super) fn seat_sockets(
         if let (0, Some(ip)) = (n, config.web_media.advertised) {
             advertised.set_ip(ip);
         }
-        let socket = seat_socket(poll, sockets, socket)?;
+        let socket = seat_socket(poll, sockets, socket, true)?;
         places.web.push(WebPlace { socket, local, advertised });
     }
     for (n, socket) in sip.into_iter().enumerate() {
         let told = config.realms.get(n).and_then(|realm| realm.sip_advertised);
         let advertised = told.unwrap_or(socket.address());
-        let socket = seat_socket(poll, sockets, socket)?;
+        let socket = seat_socket(poll, sockets, socket, true)?;
         places.sip.push(SipPlace { socket, realm: RealmId(n as u8), advertised });
     }
     Ok(places)
@@ -111,6 +113,6 @@ impl Loop {
             ..UdpOptions::new(SocketAddr::new(realm.media, port))
         };
         let socket = Udp::open(&options).ok()?;
-        seat_socket(&self.poll, &mut self.sockets, socket).ok()
+        seat_socket(&self.poll, &mut self.sockets, socket, false).ok()
     }
 }

@@ -69,6 +69,34 @@ fn a_full_batch_says_that_there_may_be_more_and_no_edge_tells_of_the_rest() {
 }
 
 #[test]
+fn a_level_triggered_socket_is_reported_until_it_is_empty() {
+    let mut poll = Poll::new(ShardId(3), 16).unwrap();
+    let mut sockets = Sockets::new(ShardId(3), 16);
+    let id = sockets.insert(Udp::open(&UdpOptions::new(localhost(0))).unwrap()).unwrap();
+    poll.add_level(id, sockets.get(id).unwrap()).unwrap();
+    let address = sockets.get(id).unwrap().address();
+    let far = UdpSocket::bind(localhost(0)).unwrap();
+    far.send_to(b"one", address).unwrap();
+    far.send_to(&[0; 3000], address).unwrap();
+    far.send_to(b"three", address).unwrap();
+    let mut batch = Batch::default();
+    for n in 1..=3 {
+        assert!(is_ready(&mut poll, PATIENCE));
+        assert_eq!(poll.ready().next(), Some(Ready::Socket(id)));
+        sockets.receive_level(id, &mut batch);
+        assert_eq!(batch.len(), n);
+    }
+    assert!(!is_ready(&mut poll, ZERO));
+    sockets.receive_level(id, &mut batch);
+    let got: Vec<&[u8]> = batch.slots().iter().map(|slot| slot.packet.bytes()).collect();
+    assert_eq!(got, [&b"one"[..], b"", b"three"]);
+    assert_eq!(sockets.counters().too_long, 1);
+    assert!(batch.slots().iter().all(|slot| slot.socket == id && slot.remote == far.local_addr().unwrap()));
+    drop(sockets.remove(id));
+    assert!(!is_ready(&mut poll, ZERO));
+}
+
+#[test]
 fn nothing_is_left_behind_while_a_sender_races_with_the_reader() {
     const COUNT: u32 = 30_000;
     let (mut poll, mut sockets, id, address) = heard(&UdpOptions::new(localhost(0)));

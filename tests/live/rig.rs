@@ -9,6 +9,7 @@ use bridgehead::shard::{Caps, Config, Http, Loop, Realm, WebMedia, clock, open};
 use bridgehead::webrtc;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub const PROFILES: [Profile; 3] = [Profile::AesCm128Sha1_80, Profile::AeadAes128Gcm, Profile::AeadAes256Gcm];
@@ -16,6 +17,8 @@ pub const PROFILES: [Profile; 3] = [Profile::AesCm128Sha1_80, Profile::AeadAes12
 pub fn localhost(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
+
+static RIGS: AtomicU64 = AtomicU64::new(0);
 
 /// One shard, run by hand.
 pub struct Rig {
@@ -38,7 +41,9 @@ pub struct Bridge {
 impl Rig {
     pub fn new(config: Config) -> Rig {
         let mut opened = open(&Arc::new(config), 1).unwrap();
-        let mut random = Random::from_number(1);
+        // Rigs of parallel tests begin at different ports of the one range.
+        let number = RIGS.fetch_add(1, Ordering::Relaxed) << 32 | u64::from(std::process::id());
+        let mut random = Random::from_number(number);
         let shard = Loop::new(opened.seats.remove(0), random.fork()).unwrap();
         Rig { shard, web: opened.bound.web[0][0], mint: Mint::new(ShardId(0), true), random }
     }
@@ -58,7 +63,9 @@ impl Rig {
     /// A media side, once the plane has a port for it.
     pub fn open(&mut self, leg: LegId, kind: Kind) -> Option<SocketAddr> {
         // The plane keeps a stock of bound ports; a pass opens those that it asked for.
-        self.shard.pass(Some(Duration::ZERO)).unwrap();
+        for _ in 0..3 {
+            self.shard.pass(Some(Duration::ZERO)).unwrap();
+        }
         match &self.media(Command::Open { leg, kind })[..] {
             [Event::Opened { address, .. }] => *address,
             other => panic!("{leg:?}: {other:?}"),
