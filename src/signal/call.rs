@@ -1,10 +1,12 @@
 //! Calls: one leg at one session each. What browsers ask of them, in which state.
 
+use super::Output;
 use super::hub::Hub;
-use super::message::{Carried, Event, Refusal, Reply, Request};
+use super::message::{self, Carried, Event, Refusal, Reply, Request};
 use super::party::parse_dialled;
 use super::registration::Standing;
-use crate::base::{FlowId, LegId, SessionId, Side, TimerId};
+use super::session::SIGNED_OUT;
+use crate::base::{LegId, SessionId, Side, TimerId};
 use crate::leg::{self, Callee, Cause, Fork, Incoming, Party, Reason, Source};
 use crate::sdp;
 use std::sync::Arc;
@@ -165,11 +167,12 @@ impl Hub {
     }
 
     /// The browser of a call is gone for good.
-    pub(super) fn on_browser_gone(&mut self, leg: LegId) {
+    pub(super) fn on_browser_gone(&mut self, leg: LegId, why: &str) {
         let Some(call) = self.calls.get(&leg) else { return };
         let cause = match call.state {
             State::Dialling { .. } => Cause::Cancelled,
             State::Ringing { .. } => Cause::NoAnswer,
+            State::Talking if why == SIGNED_OUT => Cause::Hangup,
             State::Talking => Cause::MediaLost,
         };
         self.end_call(leg, cause.into());
@@ -190,8 +193,8 @@ impl Hub {
         if let Some(session) = self.sessions.get_mut(call.session) {
             session.calls.retain(|(_, other)| *other != leg);
         }
-        if let (Some(id), Some(flow)) = (call.theirs, self.flow(call.session)) {
-            self.refuse(flow, Some(id), Refusal::UNKNOWN_CALL);
+        if let Some(id) = call.theirs {
+            self.answer_update(call.session, id, Err(Refusal::UNKNOWN_CALL));
         }
         let (name, code) = (reason.cause.name(), reason.code);
         self.tell(call.session, &Event::Ended { call: &call.key, reason: name, code });
@@ -207,18 +210,26 @@ impl Hub {
 
     /// Answers the browser's `update`.
     pub(super) fn answer_update(&mut self, session: SessionId, id: u64, result: Result<String, Refusal>) {
-        let Some(flow) = self.flow(session) else { return };
-        match result {
-            Ok(sdp) => {
-                let carried = Carried { sdp: Some(sdp), ..Carried::default() };
-                self.reply(self.outbox.len(), flow, &Reply::Ok { id, carried });
+        let reply = match result {
+            Ok(sdp) => Reply::Ok { id, carried: Carried { sdp: Some(sdp), ..Carried::default() } },
+            Err(refusal) => {
+                self.counters.refusals += 1;
+                Reply::refused(Some(id), refusal)
             }
-            Err(refusal) => self.refuse(flow, Some(id), refusal),
+        };
+        let text = message::text(&reply);
+        let Some(kept) = self.sessions.get_mut(session) else { return };
+        kept.kept.answered(id, &text);
+        // Without a connection: the browser will come back and ask again.
+        if let Some(flow) = kept.flow {
+            self.outbox.push_back(Output::Send { flow, text });
         }
     }
 
-    fn flow(&self, session: SessionId) -> Option<FlowId> {
-        self.sessions.get(session)?.flow
+    /// Whether a request waits for the call machine.
+    pub(super) fn waits(&self, session: SessionId, request: u64) -> bool {
+        let legs = self.sessions.get(session).map_or(&[][..], |session| &session.calls);
+        legs.iter().any(|(_, leg)| self.calls.get(leg).is_some_and(|call| call.theirs == Some(request)))
     }
 
     fn call(&mut self, session: SessionId, request: &Request) -> Result<(LegId, &mut Call), Refusal> {

@@ -72,6 +72,10 @@ pub struct Config {
     pub max_sessions_per_user: usize,
     /// Calls of one session.
     pub max_calls_per_session: usize,
+    /// Events that a session keeps until they are acknowledged.
+    pub max_events: usize,
+    /// Bytes of those.
+    pub max_event_bytes: usize,
     /// Bytes of one message.
     pub max_message: usize,
     /// Refused messages before sign-in, after which the connection is closed.
@@ -96,6 +100,8 @@ impl Default for Config {
             max_sessions: 20_000,
             max_sessions_per_user: 16,
             max_calls_per_session: 32,
+            max_events: 256,
+            max_event_bytes: 128 * 1024,
             max_message: 64 * 1024,
             max_failures: 5,
             max_source_failures: 30,
@@ -153,6 +159,18 @@ counters! {
         calls_lost,
         /// Events that happened while a session had no connection.
         events_unheard,
+        /// Events forgotten before they were acknowledged, for want of room.
+        events_forgotten,
+        /// Events said again to a browser that came back.
+        events_replayed,
+        /// Requests that came again and were carried out before.
+        requests_repeated,
+        /// Sessions that a browser came back to.
+        resumed,
+        /// Tokens that open no session.
+        resumes_refused,
+        /// Sessions ended because too much happened while their browser was away.
+        sessions_overflowed,
         /// Offers to a browser that were not accepted in time.
         updates_unanswered,
         /// Commands for a leg that is over.

@@ -35,6 +35,8 @@ pub struct Hub {
     pub(super) counters: Counters,
     pub(super) draining: bool,
     pub(super) serial: u64,
+    /// Sessions to be ended for events that outgrew their room.
+    pub(super) overflowing: Vec<SessionId>,
 }
 
 /// A connection that has not signed in.
@@ -77,6 +79,7 @@ impl Hub {
             counters: Counters::default(),
             draining: false,
             serial: 0,
+            overflowing: Vec::new(),
             config,
         }
     }
@@ -119,7 +122,7 @@ impl Hub {
     fn on_message(&mut self, now: Now, flow: FlowId, text: &str) {
         self.counters.messages += 1;
         if let Some(&session) = self.flows.get(&flow) {
-            return self.on_request(flow, session, text);
+            return self.on_request(now, flow, session, text);
         }
         self.on_opened(now, flow, None);
         if self.unknown.get(&flow).is_some_and(|unknown| !unknown.closing) {
@@ -194,6 +197,7 @@ impl Machine for Hub {
             Input::Drain => self.draining = true,
             Input::Stop => self.on_stop(now),
         }
+        self.end_overflowing(now);
     }
 
     fn handle_timeout(&mut self, now: Now) {
@@ -204,6 +208,7 @@ impl Machine for Hub {
                 Timer::Update(leg) => self.on_update_unanswered(leg),
             }
         }
+        self.end_overflowing(now);
     }
 
     fn poll_output(&mut self) -> Option<Output> {
@@ -236,6 +241,7 @@ impl Machine for Hub {
                 assert!(call.session == id && call.key == *key, "a call and its session know each other");
             }
         }
+        assert!(self.overflowing.is_empty());
         assert_eq!(listed, self.calls.len(), "every call belongs to a session");
         let siblings: usize = self.accounts.values().map(Vec::len).sum();
         assert_eq!(siblings, self.sessions.len(), "every session belongs to a user");

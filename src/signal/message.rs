@@ -21,9 +21,13 @@ pub(super) struct Request {
     pub(super) to: Option<String>,
     pub(super) sdp: Option<String>,
     pub(super) reason: Option<String>,
+    pub(super) resume: Option<Secret>,
+    pub(super) cursor: Option<u64>,
+    pub(super) ack: Option<u64>,
+    pub(super) again: Option<bool>,
 }
 
-/// A password on its way in.
+/// A password or token on its way in.
 #[derive(Deserialize)]
 pub(super) struct Secret(pub(super) String);
 
@@ -50,6 +54,8 @@ pub(super) struct Carried<'a> {
     pub(super) ice_servers: Option<&'a [IceServer]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sdp: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) resume: Option<String>,
 }
 
 /// The answer to a request.
@@ -67,6 +73,14 @@ pub(super) enum Reply<'a> {
         code: u16,
         message: &'static str,
     },
+}
+
+impl Reply<'_> {
+    /// An error.
+    pub(super) fn refused(id: Option<u64>, refusal: Refusal) -> Self {
+        let Refusal { error, code, message } = refusal;
+        Reply::Error { id, error, code, message }
+    }
 }
 
 /// Why a request was refused.
@@ -102,6 +116,7 @@ refusals! {
     UNKNOWN_TYPE = "unknown_type", 0, "There is no request of this type.";
     UNKNOWN_CALL = "unknown_call", 481, "There is no call of this id, or it is over.";
     WRONG_STATE = "wrong_state", 0, "This can't be done now.";
+    UNKNOWN_SESSION = "unknown_session", 481, "There is no such session, or it is over. Sign in again.";
     CROSSED = "wrong_state", 491, "Both sides changed the call at once; the gateway's offer goes first.";
     TOO_MANY_SESSIONS = "too_many", 0, "This user has too many sessions.";
     TOO_MANY_CALLS = "too_many", 0, "This session has too many calls.";

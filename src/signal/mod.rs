@@ -7,10 +7,12 @@ mod call;
 mod command;
 mod config;
 mod hub;
+mod kept;
 mod message;
 mod party;
 mod registration;
 mod request;
+mod resume;
 mod session;
 mod throttle;
 

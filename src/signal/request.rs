@@ -4,7 +4,8 @@ use super::Output;
 use super::config::Password;
 use super::hub::Hub;
 use super::message::{self, Carried, OnlyId, Refusal, Reply, Request};
-use crate::base::{FlowId, Key, Now, SessionId};
+use super::session::SIGNED_OUT;
+use crate::base::{FlowId, Now, SessionId};
 use crate::leg::Account;
 use std::sync::LazyLock;
 
@@ -33,18 +34,32 @@ impl Hub {
     }
 
     /// A message of a session. The answer goes out before what the request caused.
-    pub(super) fn on_request(&mut self, flow: FlowId, session: SessionId, text: &str) {
+    pub(super) fn on_request(&mut self, now: Now, flow: FlowId, session: SessionId, text: &str) {
         let mark = self.outbox.len();
         let (id, result) = match self.read(text) {
             Err((id, refusal)) => (id, Err(refusal)),
-            Ok(request) => (Some(request.id), self.carry_out(session, &request)),
+            Ok(request) => (Some(request.id), self.carry_out(now, session, &request)),
         };
-        match (id, result) {
-            (Some(id), Ok(Done::Now)) => {
-                self.reply(mark, flow, &Reply::Ok { id, carried: Carried::default() });
+        let reply = match (id, result) {
+            (Some(id), Ok(Done::Now)) => Reply::Ok { id, carried: Carried::default() },
+            (Some(id), Ok(Done::Before)) => return self.answer_again(flow, session, id),
+            (_, Ok(_)) => return,
+            (id, Err(refusal)) => {
+                self.counters.refusals += 1;
+                Reply::refused(id, refusal)
             }
-            (_, Ok(_)) => {}
-            (id, Err(refusal)) => self.refuse_at(mark, flow, id, refusal),
+        };
+        let text = message::text(&reply);
+        if let (Some(id), Some(session)) = (id, self.sessions.get_mut(session)) {
+            session.kept.answered(id, &text);
+        }
+        self.send_at(mark, flow, text);
+    }
+
+    fn answer_again(&mut self, flow: FlowId, session: SessionId, id: u64) {
+        let answer = self.sessions.get(session).and_then(|session| session.kept.answer(id));
+        if let Some(text) = answer.map(str::to_owned) {
+            self.outbox.push_back(Output::Send { flow, text });
         }
     }
 
@@ -60,7 +75,15 @@ impl Hub {
         })
     }
 
-    fn carry_out(&mut self, session: SessionId, request: &Request) -> Result<Done, Refusal> {
+    fn carry_out(&mut self, now: Now, session: SessionId, request: &Request) -> Result<Done, Refusal> {
+        let kept = self.sessions.get_mut(session).map(|session| &mut session.kept);
+        if let (Some(kept), Some(cursor)) = (kept, request.ack) {
+            kept.acknowledge(cursor);
+        }
+        if request.again == Some(true) && self.knows(session, request.id) {
+            self.counters.requests_repeated += 1;
+            return Ok(Done::Before);
+        }
         match request.kind.as_str() {
             "ping" => {}
             "register" => self.register(session),
@@ -75,6 +98,7 @@ impl Hub {
                 return Ok(Done::Later);
             }
             "accept" => self.accept(session, request)?,
+            "disconnect" => self.end_session(now, session, SIGNED_OUT),
             "connect" => return Err(Refusal::WRONG_STATE),
             _ => return Err(Refusal::UNKNOWN_TYPE),
         }
@@ -92,6 +116,9 @@ impl Hub {
         if request.version != Some(message::VERSION) {
             return Some(Err(Refusal::VERSION));
         }
+        if let Some(token) = &request.resume {
+            return self.resume(now, flow, text, &token.0, request.cursor.unwrap_or(0));
+        }
         if self.draining {
             self.counters.sessions_refused += 1;
             return Some(Err(Refusal::OVERLOADED));
@@ -102,13 +129,7 @@ impl Hub {
         let account = Account::from(user.as_str());
         let home = account.home(self.shards);
         if home != self.shard {
-            if flow.shard() != self.shard {
-                return Some(Err(Refusal::OTHER_HOME));
-            }
-            let source = self.forget_unknown(flow).and_then(|unknown| unknown.source);
-            self.counters.moved += 1;
-            self.outbox.push_back(Output::Move { flow, to: home, source, text: text.to_owned() });
-            return None;
+            return self.move_home(flow, home, text).map(Err);
         }
         Some(self.verify(now, flow, &account, &password.0).and_then(|()| self.admit(now, flow, &account)))
     }
@@ -146,30 +167,34 @@ impl Hub {
 
     fn welcome(&mut self, flow: FlowId, id: u64, session: SessionId) {
         let Some(account) = self.sessions.get(session).map(|session| session.account.clone()) else { return };
-        let config = self.config.clone();
+        let (config, token) = (self.config.clone(), self.renew(session));
         let carried = Carried {
             session: Some(format!("{:016x}", session.to_bits())),
             user: Some(account.name()),
             ice_servers: Some(&config.ice_servers),
-            sdp: None,
+            resume: token,
+            ..Carried::default()
         };
-        self.reply(self.outbox.len(), flow, &Reply::Ok { id, carried });
+        self.outbox.push_back(Output::Send { flow, text: message::text(&Reply::Ok { id, carried }) });
+        self.replay(session, flow);
     }
 
-    /// Puts an answer at a place in the outbox.
-    pub(super) fn reply(&mut self, place: usize, flow: FlowId, reply: &Reply<'_>) {
-        self.outbox.insert(place.min(self.outbox.len()), Output::Send { flow, text: message::text(reply) });
+    /// Whether a request was carried out, or is being.
+    fn knows(&self, id: SessionId, request: u64) -> bool {
+        let answered = self.sessions.get(id).is_some_and(|session| session.kept.answer(request).is_some());
+        answered || self.waits(id, request)
+    }
+
+    /// Puts a message at a place in the outbox.
+    fn send_at(&mut self, place: usize, flow: FlowId, text: String) {
+        self.outbox.insert(place.min(self.outbox.len()), Output::Send { flow, text });
     }
 
     /// Answers with an error.
-    pub(super) fn refuse(&mut self, flow: FlowId, id: Option<u64>, refusal: Refusal) {
-        self.refuse_at(self.outbox.len(), flow, id, refusal);
-    }
-
-    fn refuse_at(&mut self, place: usize, flow: FlowId, id: Option<u64>, refusal: Refusal) {
+    fn refuse(&mut self, flow: FlowId, id: Option<u64>, refusal: Refusal) {
         self.counters.refusals += 1;
-        let Refusal { error, code, message } = refusal;
-        self.reply(place, flow, &Reply::Error { id, error, code, message });
+        let text = message::text(&Reply::refused(id, refusal));
+        self.outbox.push_back(Output::Send { flow, text });
     }
 }
 
@@ -179,4 +204,6 @@ enum Done {
     Now,
     /// By the call machine, later.
     Later,
+    /// It was carried out before; its answer is said again, if it has one.
+    Before,
 }

@@ -2,11 +2,16 @@
 
 use super::Output;
 use super::hub::{Hub, Timer};
+use super::kept::Kept;
 use super::message::{self, Event, Numbered};
 use super::registration::Standing;
+use super::resume::Tokens;
 use crate::base::{FlowId, LegId, Now, SessionId, TimerId};
 use crate::leg::{self, Account};
 use std::sync::Arc;
+
+/// Why a session ended whose browser said so.
+pub(super) const SIGNED_OUT: &str = "disconnected";
 
 /// A browser's signalling session.
 #[derive(Debug)]
@@ -23,12 +28,21 @@ pub(super) struct Session {
     pub(super) calls: Vec<(Arc<str>, LegId)>,
     /// Runs while the connection is lost.
     pub(super) grace: Option<TimerId>,
+    /// What can be said again.
+    pub(super) kept: Kept,
+    /// What opens it.
+    pub(super) tokens: Tokens,
 }
 
 impl Session {
     /// The leg of a call.
     pub(super) fn leg(&self, call: &str) -> Option<LegId> {
         self.calls.iter().find(|(key, _)| **key == *call).map(|(_, leg)| *leg)
+    }
+
+    /// What a connection is told when another takes over. It is no event of the session, so its number is not used up.
+    pub(super) fn replaced(&self) -> String {
+        message::text(&Numbered { seq: self.seq + 1, event: &Event::Closed { reason: "replaced" } })
     }
 }
 
@@ -49,6 +63,8 @@ impl Hub {
             standing: Standing::Off,
             calls: Vec::new(),
             grace: None,
+            kept: Kept::default(),
+            tokens: Tokens::default(),
         };
         let id = self.sessions.insert(session).ok()?;
         self.accounts.entry(account.clone()).or_default().push(id);
@@ -92,8 +108,8 @@ impl Hub {
         let Some(session) = self.sessions.get(id) else { return };
         let legs: Vec<LegId> = session.calls.iter().map(|(_, leg)| *leg).collect();
         for leg in legs {
-            self.counters.calls_lost += 1;
-            self.on_browser_gone(leg);
+            self.counters.calls_lost += u64::from(why != SIGNED_OUT);
+            self.on_browser_gone(leg, why);
         }
         self.tell(id, &Event::Closed { reason: why });
         self.leave_registration(id);
@@ -125,17 +141,31 @@ impl Hub {
         able.max_by_key(|&(registered, serial, _)| (registered, serial)).map(|(_, _, id)| id)
     }
 
-    /// Sends an event, numbered. Without a connection the number is used up all the same: later the event will be
-    /// kept under it for replay.
+    /// Sends an event, numbered, and keeps it until it is acknowledged. A browser that is connected and acknowledges
+    /// nothing loses the oldest; one that is away too long for its events loses its session.
     pub(super) fn tell(&mut self, id: SessionId, event: &Event<'_>) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.seq += 1;
-        let Some(flow) = session.flow else {
-            self.counters.events_unheard += 1;
-            return;
-        };
         let text = message::text(&Numbered { seq: session.seq, event });
-        self.outbox.push_back(Output::Send { flow, text });
+        session.kept.push(session.seq, event, text.as_str().into());
+        let forgot = session.kept.shrink(self.config.max_events, self.config.max_event_bytes);
+        self.counters.events_forgotten += u64::from(forgot);
+        if let Some(flow) = session.flow {
+            self.outbox.push_back(Output::Send { flow, text });
+            return;
+        }
+        self.counters.events_unheard += 1;
+        if forgot && !self.overflowing.contains(&id) {
+            self.overflowing.push(id);
+        }
+    }
+
+    /// Ends the sessions whose events have outgrown their room while they were away.
+    pub(super) fn end_overflowing(&mut self, now: Now) {
+        while let Some(id) = self.overflowing.pop() {
+            self.counters.sessions_overflowed += u64::from(self.sessions.get(id).is_some());
+            self.end_session(now, id, "overflow");
+        }
     }
 
     /// Passes a word to the call machine.

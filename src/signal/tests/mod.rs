@@ -3,6 +3,7 @@
 
 mod attack;
 mod flow;
+mod resume;
 mod schema;
 mod session;
 

@@ -1,0 +1,231 @@
+//! Coming back to a session: tokens, and what is said again.
+//!
+//! A token names the session's shard and place and carries a secret of 256 bit, of which only the digest is kept. It is
+//! renewed each time a session is resumed; the one used stays good until its successor is used, as the answer that
+//! brings the successor may be lost.
+
+use super::Output;
+use super::hub::Hub;
+use super::message::Refusal;
+use crate::base::{FlowId, Key, Now, Random, SessionId};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// What a browser shows to come back: parsed, not believed.
+pub(super) struct Ticket {
+    pub(super) session: SessionId,
+    secret: [u8; 32],
+}
+
+impl Ticket {
+    /// Reads a token.
+    pub(super) fn parse(token: &str) -> Option<Ticket> {
+        let mut bytes = [0; 40];
+        if token.len() != 54 || URL_SAFE_NO_PAD.decode_slice(token, &mut bytes).ok()? != bytes.len() {
+            return None;
+        }
+        let (session, secret) = bytes.split_first_chunk::<8>()?;
+        let session = SessionId::from_bits(u64::from_be_bytes(*session));
+        Some(Ticket { session, secret: secret.try_into().ok()? })
+    }
+
+    fn new(session: SessionId, random: &mut Random) -> Ticket {
+        let mut secret = [0; 32];
+        random.fill(&mut secret);
+        Ticket { session, secret }
+    }
+
+    fn text(&self) -> String {
+        URL_SAFE_NO_PAD.encode([&self.session.to_bits().to_be_bytes()[..], &self.secret].concat())
+    }
+
+    fn mark(&self) -> Mark {
+        let mut kept = [0; 32];
+        kept.copy_from_slice(digest(&SHA256, &self.secret).as_ref());
+        Mark(kept)
+    }
+}
+
+/// The digest of a secret.
+#[derive(Clone, Copy)]
+struct Mark([u8; 32]);
+
+impl Mark {
+    fn is(&self, other: &Mark) -> bool {
+        verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
+}
+
+/// The tokens that a session takes.
+#[derive(Default)]
+pub(super) struct Tokens {
+    current: Option<Mark>,
+    previous: Option<Mark>,
+    /// The one shown last.
+    used: Option<Mark>,
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tokens(…)")
+    }
+}
+
+impl Tokens {
+    /// Whether a ticket is good. The use of a successor ends what it succeeds.
+    pub(super) fn admit(&mut self, ticket: &Ticket) -> bool {
+        let mark = ticket.mark();
+        if self.current.is_some_and(|current| current.is(&mark)) {
+            self.previous = None;
+        } else if !self.previous.is_some_and(|previous| previous.is(&mark)) {
+            return false;
+        }
+        self.used = Some(mark);
+        true
+    }
+
+    /// Takes a successor. The one shown last stays good until that is used.
+    fn renew(&mut self, fresh: &Ticket) {
+        self.previous = self.used;
+        self.current = Some(fresh.mark());
+    }
+}
+
+impl Hub {
+    /// `connect` with a token. `None`: the connection goes to the session's home.
+    pub(super) fn resume(
+        &mut self,
+        now: Now,
+        flow: FlowId,
+        text: &str,
+        token: &str,
+        cursor: u64,
+    ) -> Option<Result<SessionId, Refusal>> {
+        let Some(ticket) = Ticket::parse(token) else { return Some(Err(Refusal::UNKNOWN_SESSION)) };
+        let home = ticket.session.shard();
+        if home != self.shard {
+            if home.0 >= self.shards {
+                // Of a process before this one, with more cores.
+                return Some(Err(Refusal::UNKNOWN_SESSION));
+            }
+            return self.move_home(flow, home, text).map(Err);
+        }
+        Some(self.readmit(now, &ticket, cursor).inspect(|&id| {
+            self.attach(now, id, flow);
+        }))
+    }
+
+    /// Looks whether a ticket opens its session, and takes the cursor for an acknowledgement.
+    pub(super) fn readmit(&mut self, now: Now, ticket: &Ticket, cursor: u64) -> Result<SessionId, Refusal> {
+        let id = ticket.session;
+        let opened =
+            self.sessions.get_mut(id).and_then(|session| session.tokens.admit(ticket).then_some(session));
+        let Some(session) = opened else {
+            self.counters.resumes_refused += 1;
+            return Err(Refusal::UNKNOWN_SESSION);
+        };
+        if !session.kept.reaches(cursor) {
+            self.end_session(now, id, "overflow");
+            return Err(Refusal::UNKNOWN_SESSION);
+        }
+        session.kept.acknowledge(cursor);
+        self.counters.resumed += 1;
+        Ok(id)
+    }
+
+    /// A connection takes a session over. The one before, if it still is there, hears that it was replaced.
+    fn attach(&mut self, now: Now, id: SessionId, flow: FlowId) {
+        self.forget_unknown(flow);
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let (old, grace) = (session.flow.replace(flow), session.grace.take());
+        if let Some(grace) = grace {
+            self.timers.cancel(grace);
+        }
+        self.flows.insert(flow, id);
+        if let Some(old) = old {
+            self.on_replaced(now, id, old);
+        }
+    }
+
+    fn on_replaced(&mut self, now: Now, id: SessionId, old: FlowId) {
+        self.flows.remove(&old);
+        if let Some(text) = self.sessions.get(id).map(super::session::Session::replaced) {
+            self.outbox.push_back(Output::Send { flow: old, text });
+        }
+        self.close_flow(now, old);
+    }
+
+    /// A new token for a session, to be told in the answer to `connect`.
+    pub(super) fn renew(&mut self, id: SessionId) -> Option<String> {
+        let session = self.sessions.get_mut(id)?;
+        let fresh = Ticket::new(id, &mut self.random);
+        session.tokens.renew(&fresh);
+        Some(fresh.text())
+    }
+
+    /// Says again what the browser has not acknowledged.
+    pub(super) fn replay(&mut self, id: SessionId, flow: FlowId) {
+        let Some(session) = self.sessions.get(id) else { return };
+        for text in session.kept.events() {
+            self.counters.events_replayed += 1;
+            self.outbox.push_back(Output::Send { flow, text: text.to_string() });
+        }
+    }
+
+    /// Hands a connection to another shard's hub; an error where it was handed on before.
+    pub(super) fn move_home(
+        &mut self,
+        flow: FlowId,
+        to: crate::base::ShardId,
+        text: &str,
+    ) -> Option<Refusal> {
+        if flow.shard() != self.shard {
+            return Some(Refusal::OTHER_HOME);
+        }
+        let source = self.forget_unknown(flow).and_then(|unknown| unknown.source);
+        self.counters.moved += 1;
+        self.outbox.push_back(Output::Move { flow, to, source, text: text.to_owned() });
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ShardId;
+
+    #[test]
+    fn a_token_names_its_session_and_bears_a_secret() {
+        let mut random = Random::from_number(1);
+        let session = SessionId::new(ShardId(3), 7, 9);
+        let ticket = Ticket::new(session, &mut random);
+        let again = Ticket::parse(&ticket.text()).unwrap();
+        assert_eq!(again.session, session);
+        assert!(again.mark().is(&ticket.mark()));
+        assert!(!Ticket::new(session, &mut random).mark().is(&ticket.mark()));
+        let long = "A".repeat(55);
+        for wrong in ["", "x", &long, &"A".repeat(53), &"!".repeat(54), &"é".repeat(27)] {
+            assert!(Ticket::parse(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_old_token_works_until_its_successor_is_used() {
+        let mut random = Random::from_number(1);
+        let mut ticket = || Ticket::new(SessionId::new(ShardId(0), 0, 1), &mut random);
+        let (first, second, third, never) = (ticket(), ticket(), ticket(), ticket());
+        let mut tokens = Tokens::default();
+        assert!(!tokens.admit(&first));
+        tokens.renew(&first);
+        assert!(tokens.admit(&first) && !tokens.admit(&never));
+        tokens.renew(&second);
+        // Its answer was lost: the first comes again, and gets another.
+        assert!(tokens.admit(&first));
+        tokens.renew(&third);
+        assert!(!tokens.admit(&second), "only one successor lives");
+        assert!(tokens.admit(&first) && tokens.admit(&third));
+        assert!(!tokens.admit(&first));
+    }
+}
