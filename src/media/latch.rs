@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 /// After how many packets the address stays.
 const PACKETS: u8 = 5;
+/// How many packets may still be under way from an address that the party left: a second of them.
+const FAREWELL: u8 = 50;
 
 /// The address of one port of a party.
 #[derive(Clone, Copy, Debug, Default)]
@@ -12,6 +14,11 @@ pub(super) struct Latch {
     signalled: Option<SocketAddr>,
     learned: Option<SocketAddr>,
     heard: u8,
+    /// The last address that was signalled, and where was sent to by then.
+    before: Option<(SocketAddr, SocketAddr)>,
+    /// Where the party was before it moved, or another fork of it. Nothing is learned from what is left of it.
+    left: Option<SocketAddr>,
+    farewell: u8,
 }
 
 /// What a packet's source address means.
@@ -32,7 +39,14 @@ impl Latch {
     /// its address is still the signalled one.
     pub(super) fn signal(&mut self, signalled: Option<SocketAddr>) {
         let signalled = signalled.filter(|remote| remote.port() != 0 && !remote.ip().is_unspecified());
+        if let (Some(old), Some(target)) = (self.signalled, self.target()) {
+            self.before = Some((old, target));
+        }
         if signalled != self.signalled {
+            let moved = self.before.filter(|(old, _)| signalled.is_some_and(|new| new != *old));
+            if let Some((_, target)) = moved {
+                (self.left, self.farewell) = (Some(target), FAREWELL);
+            }
             self.learned = None;
         }
         self.signalled = signalled;
@@ -45,11 +59,16 @@ impl Latch {
         self.signalled.and(self.learned.or(self.signalled))
     }
 
-    /// Judges the source of a packet, and learns from it.
+    /// Judges the source of a packet, and learns from it. What comes from the signalled address itself ends all doubt:
+    /// several phones behind one address (forks, or what is left of a stream that moved) must not draw the call away.
     #[inline]
     pub(super) fn hear(&mut self, policy: config::Latch, from: SocketAddr) -> Source {
         let Some(signalled) = self.signalled else { return Source::Early };
         let now = self.learned.unwrap_or(signalled);
+        if from == signalled {
+            self.heard = PACKETS;
+            return if self.learned.take().is_some() { Source::Learned } else { Source::Known };
+        }
         if self.heard >= PACKETS {
             return if from == now { Source::Known } else { Source::Stranger };
         }
@@ -58,6 +77,10 @@ impl Latch {
             config::Latch::Address => from.ip() == signalled.ip(),
         };
         if !allowed {
+            return Source::Stranger;
+        }
+        if self.left == Some(from) && self.farewell > 0 {
+            self.farewell -= 1;
             return Source::Stranger;
         }
         self.heard += 1;
@@ -88,7 +111,7 @@ mod tests {
         for _ in 1..PACKETS {
             assert_eq!(latch.hear(config::Latch::Address, at("192.0.2.1:5000")), Source::Known);
         }
-        assert_eq!(latch.hear(config::Latch::Address, at("192.0.2.1:4000")), Source::Stranger);
+        assert_eq!(latch.hear(config::Latch::Address, at("192.0.2.1:4500")), Source::Stranger);
         assert_eq!(latch.target(), Some(at("192.0.2.1:5000")));
         // The same address is agreed on again: learned anew, and sent to meanwhile.
         latch.signal(Some(at("192.0.2.1:4000")));
@@ -108,8 +131,44 @@ mod tests {
                 Source::Learned
             );
         }
-        assert_eq!(latch.hear(config::Latch::Address, at("127.0.0.1:4000")), Source::Stranger);
+        assert_eq!(latch.hear(config::Latch::Address, at("127.0.0.1:4001")), Source::Stranger);
         assert_eq!(latch.hear(config::Latch::Address, at("127.0.0.2:5")), Source::Stranger);
+    }
+
+    #[test]
+    fn the_signalled_port_wins_over_every_other_one_of_its_address() {
+        let (a, b) = (at("192.0.2.1:4000"), at("192.0.2.1:5000"));
+        let mut latch = Latch::default();
+        latch.signal(Some(a));
+        for _ in 0..PACKETS {
+            latch.hear(config::Latch::Address, b);
+        }
+        assert_eq!(latch.target(), Some(b));
+        assert_eq!(latch.hear(config::Latch::Address, a), Source::Learned);
+        assert_eq!(latch.hear(config::Latch::Address, b), Source::Stranger);
+        assert_eq!((latch.hear(config::Latch::Address, a), latch.target()), (Source::Known, Some(a)));
+    }
+
+    #[test]
+    fn what_is_under_way_from_a_port_that_was_left_does_not_draw_the_call_back() {
+        let (a, b, c) = (at("192.0.2.1:4000"), at("192.0.2.1:5000"), at("192.0.2.1:6000"));
+        let mut latch = Latch::default();
+        latch.signal(Some(a));
+        latch.hear(config::Latch::Address, a);
+        latch.signal(Some(b));
+        for _ in 0..2 * PACKETS {
+            assert_eq!(latch.hear(config::Latch::Address, a), Source::Stranger);
+        }
+        // The port in use is another than the signalled one.
+        assert_eq!(latch.hear(config::Latch::Address, c), Source::Learned);
+        // A hold without an address, and back, is no move.
+        latch.signal(None);
+        latch.signal(Some(b));
+        assert_eq!(latch.hear(config::Latch::Address, c), Source::Learned);
+        // Who goes on speaking from there is believed in the end.
+        latch.signal(Some(a));
+        let heard = (0..=FAREWELL).filter(|_| latch.hear(config::Latch::Address, c) == Source::Learned);
+        assert_eq!(heard.count(), 1);
     }
 
     #[test]

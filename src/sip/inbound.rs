@@ -191,12 +191,13 @@ impl Stack {
         let cseq = request.message.cseq().map_or(0, |cseq| cseq.number);
         let Some(leg) = self.legs.get_mut(key) else { return };
         let over = matches!(leg.state, State::Over) || leg.dialogs[fork].ended;
+        // With a transaction, else the same request gets another answer when it comes again (section 8.2.7).
         if !leg.dialogs[fork].is_in_order(cseq, request.method) {
-            return self.refuse(request, 500, &[]);
+            return self.reply(now, request, 500, &[]);
         }
         match request.method {
             Method::Bye => self.on_bye(now, request, key, fork),
-            _ if over => self.refuse(request, 481, &[]),
+            _ if over => self.reply(now, request, 481, &[]),
             Method::Invite => self.on_reinvite(now, request, (key, fork)),
             Method::Update => self.on_update(now, request, (key, fork)),
             Method::Options => self.on_options(request),

@@ -128,9 +128,10 @@ impl World {
         let answered = callees.iter().any(|callee| callee.answered);
         net.check(!caller.answered || answered, || format!("call {call}: answered by nobody"));
         let undisturbed = !caller.aside && !self.gateway.is_draining();
+        let steady = callees.iter().all(|callee| !callee.aside);
         let refused = caller.code >= 300;
         match planned.callee_script.then {
-            Then::Refuse(_, code) if undisturbed && !callees.is_empty() && !net.faulty => {
+            Then::Refuse(_, code) if undisturbed && steady && !callees.is_empty() && !net.faulty => {
                 // RFC 3261 section 16.7: their 503 says nothing of us.
                 let mapped =
                     if code == 503 && matches!(planned.caller, Party::Phone(_)) { 500 } else { code };
@@ -145,7 +146,7 @@ impl World {
                 });
                 net.states.reach("silent_trunk_deadline");
             }
-            Then::Answer(_) if undisturbed && !net.faulty && callees.iter().all(|callee| !callee.aside) => {
+            Then::Answer(_) if undisturbed && steady && !net.faulty => {
                 let user = matches!(planned.callee, Party::User(_));
                 net.check(caller.answered || user, || format!("call {call}: the caller hears {caller:?}"));
             }
@@ -205,7 +206,7 @@ fn of_leg(leg: &phone::Leg) -> Outcome {
         reason: String::new(),
         heard: leg.media.heard,
         aside: leg.cancelling,
-        held: leg.script.hold.is_some(),
+        held: leg.script.hold.is_some() || leg.script.delayed,
         talked: talked.unwrap_or_default(),
     }
 }

@@ -22,7 +22,8 @@ fn the_phone_s_port_is_learned_frozen_and_sent_to() {
     }
     assert_eq!(bed.plane.counters().latched, 1);
     assert_eq!(target(&mut bed, 2), behind_nat);
-    for stranger in [a.address, from("192.0.2.1:1"), from("203.0.113.9:61000"), from("[2001:db8::1]:61000")] {
+    let elsewhere = SocketAddr::new(a.address.ip(), 62_000);
+    for stranger in [elsewhere, from("192.0.2.1:1"), from("203.0.113.9:61000"), from("[2001:db8::1]:61000")] {
         let counted = bed.counted(|bed| {
             assert_eq!(bed.raw(&a, stranger, &rtp(7, 9, 0, PCMU, b"x")).0, Verdict::Drop);
         });
@@ -31,10 +32,14 @@ fn the_phone_s_port_is_learned_frozen_and_sent_to() {
     assert_eq!(target(&mut bed, 3), behind_nat);
     // An agreement that says the same teaches nothing new; one that differs does.
     bed.agree(&a, agreed(Some(a.address)));
-    assert_eq!(bed.raw(&a, a.address, &rtp(7, 10, 0, PCMU, b"x")).0, Verdict::Drop);
+    assert_eq!(bed.raw(&a, elsewhere, &rtp(7, 10, 0, PCMU, b"x")).0, Verdict::Drop);
     bed.agree(&a, Agreed { ptime_ms: 30, ..agreed(Some(a.address)) });
-    assert!(matches!(bed.raw(&a, a.address, &rtp(7, 10, 0, PCMU, b"x")).0, Verdict::Send { .. }));
-    assert_eq!(target(&mut bed, 4), a.address);
+    assert!(matches!(bed.raw(&a, elsewhere, &rtp(7, 10, 0, PCMU, b"x")).0, Verdict::Send { .. }));
+    assert_eq!(target(&mut bed, 4), elsewhere);
+    // The signalled port itself ends all doubt.
+    assert!(matches!(bed.raw(&a, a.address, &rtp(7, 11, 160, PCMU, b"x")).0, Verdict::Send { .. }));
+    assert_eq!(target(&mut bed, 5), a.address);
+    assert_eq!(bed.raw(&a, elsewhere, &rtp(7, 12, 320, PCMU, b"x")).0, Verdict::Drop);
 }
 
 #[test]
