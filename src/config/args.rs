@@ -58,7 +58,12 @@ pub enum Command {
     /// Run the gateway (the default)
     Run,
     /// Run the gateway with an embedded SIP server and three users, to try it
-    Demo,
+    Demo {
+        /// Serve HTTPS with a certificate made now, on this machine's own address: browsers give a page from
+        /// another machine the microphone only over HTTPS, so a phone on the same network can try it
+        #[arg(long)]
+        https: bool,
+    },
     /// Read the configuration, say what it would listen on, and exit
     Check,
 }
@@ -117,7 +122,10 @@ mod tests {
             "192.0.2.1",
         ])
         .unwrap();
-        assert_eq!((args.command, args.cores.clone()), (Some(Command::Demo), Some(Cores(vec![0, 1]))));
+        assert_eq!(
+            (args.command, args.cores.clone()),
+            (Some(Command::Demo { https: false }), Some(Cores(vec![0, 1])))
+        );
         let file = args.file().unwrap();
         assert_eq!(file.http.listen.port(), 9000);
         assert_eq!(file.media.rtp_ports, 20000..=20099);

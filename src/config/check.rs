@@ -25,9 +25,23 @@ impl Check<'_> {
     }
 
     fn all(&self) -> Result<(), Error> {
+        self.certificate()?;
         self.trunks()?;
         self.users()?;
         self.routes()
+    }
+
+    fn certificate(&self) -> Result<(), Error> {
+        match (&self.parsed.http.certificate, &self.parsed.http.key) {
+            (Some(certificate), None) => {
+                Err(self.wrong(certificate, "certificate: it needs its key; add key = \"FILE\"".into()))
+            }
+            (None, Some(_)) => {
+                let what = "key: in [http] there is a key and no certificate; add certificate = \"FILE\"";
+                Err(Error::whole(self.file, what))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn trunks(&self) -> Result<(), Error> {
@@ -162,6 +176,8 @@ mod tests {
             ("[[route]]\nreject = 200", &["b.toml:2:", "reject", "400 to 699"]),
             ("[[trunk]]\nname=\"users\"\naddress=\"127.0.0.1:1\"", &["b.toml:2:", "name"]),
             ("[[trunk]]\naddress=\"127.0.0.1:1\"", &["b.toml:1:", "name"]),
+            ("[http]\ncertificate = \"c.pem\"", &["b.toml:2:", "certificate", "key = "]),
+            ("[http]\nkey = \"k.pem\"", &["b.toml:", "key", "certificate = "]),
             ("[http", &["b.toml:1:"]),
         ];
         for (text, parts) in cases {

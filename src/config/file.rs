@@ -5,6 +5,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use toml::Spanned;
 
 /// The whole file.
@@ -38,11 +39,16 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Other sites whose pages may use this gateway (`https://app.example`); `*` allows any.
     pub origins: Vec<String>,
+    /// Certificate chain in PEM, leaf first. With it, and `key`, `listen` speaks HTTPS and WSS, and nothing else. Read
+    /// again when the file changes.
+    pub certificate: Option<Spanned<PathBuf>>,
+    /// Private key in PEM to `certificate`.
+    pub key: Option<PathBuf>,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Http { listen: (Ipv4Addr::LOCALHOST, 8080).into(), origins: Vec::new() }
+        Http { listen: (Ipv4Addr::LOCALHOST, 8080).into(), origins: Vec::new(), certificate: None, key: None }
     }
 }
 

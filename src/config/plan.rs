@@ -31,7 +31,11 @@ pub fn plan(file: &File, shards: u8, identity: webrtc::Identity) -> shard::Confi
     shard::Config {
         realms: vec![realm(file)],
         web_media,
-        http: shard::Http { listen: Some(file.http.listen), origins: file.http.origins.clone(), demo: None },
+        http: shard::Http {
+            listen: Some(file.http.listen),
+            origins: file.http.origins.clone(),
+            ..shard::Http::default()
+        },
         registrations: registrations(file),
         caps,
         connection: Arc::new(http::Config::default()),

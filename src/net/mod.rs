@@ -8,6 +8,7 @@ mod own;
 mod poll;
 mod sys;
 mod tcp;
+mod tls;
 mod udp;
 
 pub use batch::{BATCH, Batch, Slot};
@@ -15,4 +16,5 @@ pub use cpu::{online_cores, pin, thread_time};
 pub use own::own_address;
 pub use poll::{Poll, Ready, Waker};
 pub use tcp::{Listener, READ_SIZE, Stream, TcpOptions};
+pub use tls::{BadCertificate, Certificate, Tickets};
 pub use udp::{Counters, Received, Sockets, Udp, UdpOptions};

@@ -1,5 +1,6 @@
 //! TCP: listeners that shards share, and streams that queue nothing: who writes keeps the bytes until they are taken.
 
+use super::tls::{Certificate, Tls};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -72,7 +73,7 @@ impl Listener {
                 Ok((stream, remote)) => {
                     stream.set_nonblocking(true)?;
                     stream.set_nodelay(true)?;
-                    return Ok(Some((Stream { socket: stream }, remote)));
+                    return Ok(Some((Stream { socket: stream, tls: None }, remote)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 // A connection that was gone before we took it is not the listener's fault.
@@ -91,15 +92,35 @@ impl Listener {
     }
 }
 
-/// A non-blocking TCP connection.
+/// A non-blocking TCP connection, under TLS where it was told so.
 #[derive(Debug)]
 pub struct Stream {
     socket: TcpStream,
+    tls: Option<Tls>,
 }
 
 impl Stream {
+    /// Speaks TLS from now on, as the server. False where the certificate can't serve.
+    pub fn secure(&mut self, certificate: &Certificate) -> bool {
+        self.tls = Tls::new(certificate);
+        self.tls.is_some()
+    }
+
+    /// Whether TLS is not up yet: each turn may cost a public-key operation.
+    pub fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(Tls::is_handshaking)
+    }
+
+    /// Whether the last [`Stream::read`] ended before the socket was empty, though it said that nothing is there.
+    pub fn is_unread(&self) -> bool {
+        self.tls.as_ref().is_some_and(Tls::is_unread)
+    }
+
     /// Reads once. `Ok(None)`: nothing is there, wait for the next edge. `Ok(Some(0))`: the far side has ended.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        if let Some(tls) = &mut self.tls {
+            return tls.read(&mut self.socket, buffer);
+        }
         loop {
             match self.socket.read(buffer) {
                 Ok(count) => return Ok(Some(count)),
@@ -110,8 +131,11 @@ impl Stream {
         }
     }
 
-    /// Writes once. `Ok(None)`: the kernel takes nothing now, wait for the next edge.
+    /// Writes once. `Ok(None)`: the kernel takes nothing now, wait for the next edge and offer the same bytes again.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        if let Some(tls) = &mut self.tls {
+            return tls.write(&mut self.socket, bytes);
+        }
         loop {
             match self.socket.write(bytes) {
                 Ok(count) => return Ok(Some(count)),
@@ -122,8 +146,19 @@ impl Stream {
         }
     }
 
+    /// Sends what TLS itself has to say. For every edge, whether or not there is something to write.
+    pub fn flush(&mut self) -> io::Result<()> {
+        match &mut self.tls {
+            Some(tls) => tls.flush(&mut self.socket).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Ends our direction, so that the far side reads all that was written before it reads the end.
-    pub fn shut(&self) {
+    pub fn shut(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.close(&mut self.socket);
+        }
         let _ = self.socket.shutdown(std::net::Shutdown::Write);
     }
 

@@ -1,5 +1,6 @@
 //! One process: threads pinned to cores, signals, drain, and what is said on the way.
 
+mod certificate;
 mod demo;
 mod log;
 mod run;

@@ -1,11 +1,13 @@
 //! Starting, running and ending the whole.
 
+use super::certificate::Source;
 use super::log::{call, note, say};
 use super::signals::{News, listen};
 use super::trial::Trial;
 use crate::base::{Random, redact, seed_maps};
 use crate::call::Record;
 use crate::config::{Args, Command, Error, File, plan};
+use crate::net::{Certificate, Tickets};
 use crate::shard::{self, Bound, Control, Order};
 use crate::{net, webrtc};
 use aws_lc_rs::rand::fill;
@@ -58,15 +60,17 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             check(&file, cores.len().max(1));
             Ok(())
         }
-        Some(Command::Demo) => {
-            let trial = Trial::prepare(args, &mut file, cores.len().max(1) as u16, &mut random)?;
-            let node = Node::start(&file, &cores, Some(trial.page.clone()), &mut random)?;
+        Some(Command::Demo { https }) => {
+            let shards = cores.len().max(1) as u16;
+            let trial = Trial::prepare(args, https, &mut file, shards, &mut random)?;
+            let extra = Extra { demo: Some(trial.page.clone()), certificate: trial.certificate() };
+            let node = Node::start(&file, &cores, extra, &mut random)?;
             node.announce();
             trial.announce(node.bound().http, &file.media.web_listen);
             node.wait()
         }
         Some(Command::Run) | None => {
-            let node = Node::start(&file, &cores, None, &mut random)?;
+            let node = Node::start(&file, &cores, Extra::default(), &mut random)?;
             node.announce();
             node.wait()
         }
@@ -93,7 +97,8 @@ fn check_cores(cores: &[u16]) -> Result<(), Failure> {
 
 /// Says what would listen where.
 fn check(file: &File, shards: usize) {
-    say(format_args!("http       {}", file.http.listen));
+    let https = if file.http.certificate.is_some() { "https" } else { "http" };
+    say(format_args!("{https:<10} {}", file.http.listen));
     say(format_args!("sip        udp {}", file.sip.listen));
     for shard in 0..shards as u16 {
         let port = file.media.web_port;
@@ -109,28 +114,39 @@ fn check(file: &File, shards: usize) {
     say(format_args!("the configuration is good"));
 }
 
+/// What a gateway has beside its configuration.
+#[derive(Debug, Default)]
+pub struct Extra {
+    /// What the softphone page is told of the demo.
+    pub demo: Option<String>,
+    /// A certificate that comes from no file.
+    pub certificate: Option<Certificate>,
+}
+
 /// A running gateway.
 #[derive(Debug)]
 pub struct Node {
     controls: Vec<Control>,
     bound: Bound,
+    https: bool,
     news: Receiver<News>,
 }
 
 impl Node {
     /// Binds everything, then starts a thread for each core, pinned to it (one, not pinned, where none is named).
-    /// `demo` is what the softphone page is told of the demo.
-    pub fn start(
-        file: &File,
-        cores: &[u16],
-        demo: Option<String>,
-        random: &mut Random,
-    ) -> Result<Node, Failure> {
+    pub fn start(file: &File, cores: &[u16], extra: Extra, random: &mut Random) -> Result<Node, Failure> {
         let shards = cores.len().max(1) as u8;
         let identity = webrtc::Identity::create(shard::clock())
             .map_err(|_| Failure::new("no DTLS certificate could be made"))?;
         let mut config = plan(file, shards, identity);
-        config.http.demo = demo;
+        config.http.demo = extra.demo;
+        let source = Source::of(file);
+        let tickets = Tickets::new().map_err(Failure::new)?;
+        config.http.certificate = match &source {
+            Some(source) => Some(source.load(&tickets).map_err(|what| Failure { code: 2, what })?),
+            None => extra.certificate,
+        };
+        let https = config.http.certificate.is_some();
         let opened = shard::open(&Arc::new(config), shards).map_err(Failure::new)?;
         let (sender, news) = channel();
         listen(sender.clone()).map_err(Failure::new)?;
@@ -139,7 +155,10 @@ impl Node {
             let core = cores.get(usize::from(seat.shard().0)).copied();
             spawn(seat, core, random.fork(), records.clone(), sender.clone())?;
         }
-        Ok(Node { controls: opened.controls, bound: opened.bound, news })
+        if let Some(source) = source {
+            source.watch(tickets, opened.controls.clone())?;
+        }
+        Ok(Node { controls: opened.controls, bound: opened.bound, https, news })
     }
 
     /// Where it listens.
@@ -150,7 +169,7 @@ impl Node {
     /// Prints where it listens, then `ready`.
     pub fn announce(&self) {
         if let Some(http) = self.bound.http {
-            say(format_args!("listening http {http}"));
+            say(format_args!("listening {} {http}", if self.https { "https" } else { "http" }));
         }
         for sip in &self.bound.sip {
             say(format_args!("listening sip {sip}"));

@@ -6,7 +6,8 @@ use super::run::Failure;
 use crate::base::Random;
 use crate::config::{Args, File, Trunk, User};
 use crate::demo::{self, Config};
-use crate::net::{Listener, TcpOptions, Udp, UdpOptions, own_address};
+use crate::net::{Certificate, Listener, TcpOptions, Tickets, Udp, UdpOptions, own_address};
+use crate::shard::clock;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -14,6 +15,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 const USERS: [&str; 3] = ["alice", "bob", "carol"];
 /// Where the embedded SIP server listens, if that is free.
 const PORT: u16 = 5160;
+/// Where HTTPS listens, if that is free.
+const HTTPS_PORT: u16 = 8443;
 /// How many ports are tried.
 const TRIES: u16 = 200;
 /// The trunk's name.
@@ -26,12 +29,28 @@ pub struct Trial {
     pub demo: Demo,
     /// What the softphone page is told.
     pub page: String,
+    https: Option<Https>,
+}
+
+/// A certificate made for the occasion.
+#[derive(Debug)]
+struct Https {
+    certificate: Certificate,
+    fingerprint: [u8; 32],
 }
 
 impl Trial {
     /// Starts the SIP server, and adds to the configuration what it needs: free ports where none were asked for, the
     /// trunk, the users, web media on the machine's own address.
-    pub fn prepare(args: &Args, file: &mut File, shards: u16, random: &mut Random) -> Result<Trial, Failure> {
+    pub fn prepare(
+        args: &Args,
+        https: bool,
+        file: &mut File,
+        shards: u16,
+        random: &mut Random,
+    ) -> Result<Trial, Failure> {
+        let own = https && file.http.certificate.is_none();
+        let https = if own { Some(Https::prepare(args, file)?) } else { None };
         choose_ports(args, file, shards);
         let users = USERS.map(|name| demo::User { name: name.into(), password: name.into() });
         let demo = start(&users, random).map_err(|error| {
@@ -45,7 +64,12 @@ impl Trial {
             // Firefox never reaches a candidate on 127.0.0.1.
             file.media.web_listen.extend(own_address());
         }
-        Ok(Trial { demo, page: page() })
+        Ok(Trial { demo, page: page(), https })
+    }
+
+    /// The certificate that was made for it.
+    pub fn certificate(&self) -> Option<Certificate> {
+        self.https.as_ref().map(|https| https.certificate.clone())
     }
 
     /// Says what to do now.
@@ -55,10 +79,48 @@ impl Trial {
             say(format_args!("web media, and nothing else, listens on {ip} too: Firefox needs it"));
         }
         let Some(http) = http else { return };
-        say(format_args!("\nOpen http://{http}/ and try three things:"));
+        match &self.https {
+            None => say(format_args!("\nOpen http://{http}/ and try three things:")),
+            Some(https) => https.announce(http),
+        }
         say(format_args!("  1. sign in as alice (password alice) and call echo: you hear yourself"));
         say(format_args!("  2. call tone: you hear 440 Hz"));
         say(format_args!("  3. open a second tab, sign in as bob (password bob), and call alice"));
+    }
+}
+
+impl Https {
+    /// Makes the certificate, and lets the web server listen on the machine's own address unless it was told where.
+    fn prepare(args: &Args, file: &mut File) -> Result<Https, Failure> {
+        let own = own_address();
+        if args.http.is_none() && file.http.listen.ip().is_loopback() {
+            let ip = own.ok_or_else(|| {
+                Failure::new("--https: this machine has no address but loopback; say --http ADDR:PORT")
+            })?;
+            file.http.listen = (ip, HTTPS_PORT).into();
+        }
+        let mut addresses = vec![Ipv4Addr::LOCALHOST.into()];
+        addresses.extend(own);
+        addresses.extend(Some(file.http.listen.ip()).filter(|ip| !ip.is_unspecified()));
+        addresses.dedup();
+        let tickets = Tickets::new().map_err(Failure::new)?;
+        let (certificate, fingerprint) =
+            Certificate::self_signed(clock(), &addresses, &tickets).map_err(Failure::new)?;
+        Ok(Https { certificate, fingerprint })
+    }
+
+    fn announce(&self, mut http: SocketAddr) {
+        if let (true, Some(own)) = (http.ip().is_unspecified(), own_address()) {
+            http.set_ip(own);
+        }
+        let hex: Vec<String> = self.fingerprint.iter().map(|byte| format!("{byte:02X}")).collect();
+        say(format_args!(
+            "\nThis certificate was made now, so browsers warn of it. Its SHA-256 fingerprint:"
+        ));
+        say(format_args!("  {}", hex.join(":")));
+        say(format_args!("Anybody on this network can reach the page and sign in as the demo's users."));
+        say(format_args!("\nOpen https://{http}/ here or on a phone in the same network,"));
+        say(format_args!("pass by the browser's warning, and try three things:"));
     }
 }
 

@@ -2,10 +2,12 @@
 
 use crate::base::{Map, ShardId};
 use crate::leg::Account;
+use crate::net::Certificate;
 use crate::{call, http, media, signal, sip, webrtc};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A named interface (design, section 4).
 #[derive(Clone, Debug)]
@@ -55,10 +57,12 @@ pub struct WebMedia {
 }
 
 /// Where browsers' signalling arrives.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Http {
     /// Where HTTP and WebSocket listen; port 0 takes any, the same for all shards. `None`: nowhere.
     pub listen: Option<SocketAddr>,
+    /// All connections are under TLS, with this; plain where absent.
+    pub certificate: Option<Certificate>,
     /// Other sites whose pages may use this gateway (`https://app.example`); `*` allows any.
     pub origins: Vec<String>,
     /// What `GET /v1/demo.json` says, where there is a demo.
@@ -70,6 +74,10 @@ pub struct Http {
 pub struct Caps {
     /// HTTP and WebSocket connections of one shard.
     pub connections: usize,
+    /// Connections of one shard whose TLS is not up yet; more are closed at once.
+    pub handshakes: usize,
+    /// How long TLS may take to come up.
+    pub handshake_time: Duration,
     /// UDP sockets of one shard.
     pub sockets: usize,
     /// Messages on the way from one shard to another.
@@ -80,7 +88,14 @@ pub struct Caps {
 
 impl Default for Caps {
     fn default() -> Self {
-        Caps { connections: 20_000, sockets: 32_768, mailbox: 1024, turns: 4096 }
+        Caps {
+            connections: 20_000,
+            handshakes: 512,
+            handshake_time: Duration::from_secs(10),
+            sockets: 32_768,
+            mailbox: 1024,
+            turns: 4096,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the node tells a shard, and what it may ask.
 
 use crate::base::ShardId;
-use crate::net::Waker;
+use crate::net::{Certificate, Waker};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ pub enum Order {
     Drain,
     /// Tell everybody and end, within half a second; given again, at once.
     Stop,
+    /// Accept connections with this certificate from now on; those that stand keep theirs.
+    Certificate(Certificate),
     /// Tell how it goes.
     Snapshot(SyncSender<Snapshot>),
 }

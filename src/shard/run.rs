@@ -10,7 +10,7 @@ use super::pace::{Pace, Part};
 use super::ready::Ready;
 use crate::base::{FlowId, Now, Random, RealmId, ShardId, SocketId, counters};
 use crate::call::Record;
-use crate::net::{self, BATCH, Batch, Listener, Poll, Received, Sockets, Stream};
+use crate::net::{self, BATCH, Batch, Certificate, Listener, Poll, Received, Sockets, Stream};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -37,6 +37,12 @@ counters! {
         bind_failed,
         /// Connections that failed.
         streams_failed,
+        /// TLS handshakes that were completed.
+        handshakes,
+        /// Connections closed because TLS took too long to come up.
+        handshakes_late,
+        /// Connections closed because too many others' TLS was not up yet.
+        handshakes_full,
         /// Call records that nobody took.
         records_shed,
     }
@@ -56,6 +62,11 @@ pub struct Loop {
     pub(super) listener: Option<Listener>,
     pub(super) accept_at: Option<Instant>,
     pub(super) streams: Vec<Option<(FlowId, Stream)>>,
+    /// Connections are under TLS, with this.
+    pub(super) certificate: Option<Certificate>,
+    /// Connections whose TLS may not be up yet, oldest first, and how many of them there are.
+    pub(super) handshakes: VecDeque<(Instant, FlowId)>,
+    pub(super) shaking: usize,
     pub(super) batch: Batch,
     pub(super) own: Batch,
     pub(super) buffer: Box<[u8]>,
@@ -104,6 +115,9 @@ impl Loop {
             listener: http,
             accept_at: None,
             streams: Vec::new(),
+            certificate: config.http.certificate.clone(),
+            handshakes: VecDeque::new(),
+            shaking: 0,
             batch: Batch::default(),
             own: Batch::default(),
             buffer: vec![0; 1 << 16].into_boxed_slice(),
@@ -185,7 +199,7 @@ impl Loop {
             return Some(Duration::ZERO);
         }
         let mut at = self.core.poll_timeout().map(|deadline| deadline.at);
-        for other in [self.accept_at, self.drained_at] {
+        for other in [self.accept_at, self.drained_at, self.handshake_timeout()] {
             at = match (at, other) {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
@@ -260,6 +274,7 @@ impl Loop {
                 // Asked twice, it means it.
                 Order::Stop if self.drained_at.is_some() => self.stopped = true,
                 Order::Stop => self.stop(now),
+                Order::Certificate(certificate) => self.certificate = Some(certificate),
                 Order::Snapshot(reply) => {
                     // Whoever asked may have lost patience.
                     let _ = reply.try_send(self.snapshot());
@@ -286,6 +301,7 @@ impl Loop {
     }
 
     fn timers(&mut self, now: Now) {
+        self.expire_handshakes(now);
         if self.core.poll_timeout().is_some_and(|deadline| deadline.at <= now.instant) {
             self.core.handle_timeout(now);
         }

@@ -122,6 +122,7 @@ mod tests {
             listen: None,
             origins: vec!["https://app.example".to_owned()],
             demo: Some("{}".to_owned()),
+            ..config::Http::default()
         })
     }
 

@@ -4,7 +4,7 @@ use super::run::Loop;
 use crate::base::{FlowId, Key, Now};
 use crate::net::{self, Stream};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Connections accepted in one pass.
 const ACCEPTS: usize = 64;
@@ -12,6 +12,8 @@ const ACCEPTS: usize = 64;
 const STREAMS: usize = 128;
 /// Reads and writes of one connection in its turn.
 const STREAM_TURNS: usize = 4;
+/// TLS handshakes carried on in one pass, at up to a millisecond each (an RSA key's signature).
+const HANDSHAKES: usize = 4;
 /// How long a listener rests when connections can't be accepted (no file descriptors, mostly).
 const REST: Duration = Duration::from_millis(100);
 
@@ -38,8 +40,14 @@ impl Loop {
         }
     }
 
-    pub(super) fn open_stream(&mut self, now: Now, stream: Stream, remote: SocketAddr) {
+    pub(super) fn open_stream(&mut self, now: Now, mut stream: Stream, remote: SocketAddr) {
         self.counters.accepted += 1;
+        if let Some(certificate) = &self.certificate {
+            if self.shaking >= self.config.caps.handshakes || !stream.secure(certificate) {
+                self.counters.handshakes_full += 1;
+                return;
+            }
+        }
         let Some(flow) = self.core.opened(now, remote) else { return };
         if self.poll.add_stream(flow, &stream).is_err() {
             self.counters.streams_failed += 1;
@@ -50,15 +58,52 @@ impl Loop {
         if slot >= self.streams.len() {
             self.streams.resize_with(slot + 1, || None);
         }
+        if stream.is_handshaking() {
+            self.shaking += 1;
+            self.handshakes.push_back((now.instant + self.config.caps.handshake_time, flow));
+        }
         self.streams[slot] = Some((flow, stream));
         self.ready_streams.push(flow);
     }
 
     pub(super) fn streams(&mut self, now: Now) {
+        let mut handshakes = HANDSHAKES;
         for _ in 0..STREAMS.min(self.ready_streams.len()) {
             let Some(flow) = self.ready_streams.pop() else { return };
+            let shaking = Self::stream(&mut self.streams, flow).is_some_and(|stream| stream.is_handshaking());
+            if shaking && handshakes == 0 {
+                self.ready_streams.push(flow);
+                continue;
+            }
+            handshakes -= usize::from(shaking);
             self.write_stream(now, flow);
             self.read_stream(now, flow);
+            let up = |stream: &mut Stream| !stream.is_handshaking();
+            if shaking && Self::stream(&mut self.streams, flow).is_some_and(up) {
+                self.shaking -= 1;
+                self.counters.handshakes += 1;
+            }
+        }
+    }
+
+    /// When the oldest handshake has had its time.
+    pub(super) fn handshake_timeout(&self) -> Option<Instant> {
+        self.handshakes.front().map(|(at, _)| *at)
+    }
+
+    /// Closes connections whose TLS took too long to come up.
+    pub(super) fn expire_handshakes(&mut self, now: Now) {
+        while let Some(&(at, flow)) = self.handshakes.front() {
+            let shaking = Self::stream(&mut self.streams, flow).is_some_and(|stream| stream.is_handshaking());
+            if shaking && at > now.instant {
+                return;
+            }
+            self.handshakes.pop_front();
+            if shaking {
+                self.counters.handshakes_late += 1;
+                self.close_stream(flow);
+                self.core.closed(now, flow);
+            }
         }
     }
 
@@ -74,6 +119,7 @@ impl Loop {
             let Some(stream) = Self::stream(&mut self.streams, flow) else { return };
             let area = &mut self.buffer[..net::READ_SIZE];
             match stream.read(area) {
+                Ok(None) if stream.is_unread() => break,
                 Ok(None) => return,
                 Ok(Some(0)) => return self.core.ended(now, flow),
                 Ok(Some(count)) => self.core.bytes(now, flow, &area[..count]),
@@ -84,6 +130,9 @@ impl Loop {
     }
 
     pub(super) fn write_stream(&mut self, now: Now, flow: FlowId) {
+        if Self::stream(&mut self.streams, flow).is_some_and(|stream| stream.flush().is_err()) {
+            return self.fail_stream(now, flow);
+        }
         for _ in 0..STREAM_TURNS {
             let Some(stream) = Self::stream(&mut self.streams, flow) else { return };
             let bytes = self.core.unsent(flow);
@@ -107,6 +156,7 @@ impl Loop {
 
     pub(super) fn close_stream(&mut self, flow: FlowId) {
         if let Some(stream) = Self::stream(&mut self.streams, flow) {
+            self.shaking -= usize::from(stream.is_handshaking());
             stream.shut();
             self.streams[flow.slot() as usize] = None;
         }

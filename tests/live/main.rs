@@ -5,3 +5,4 @@ mod forward;
 mod net;
 mod node;
 mod rig;
+mod tls;

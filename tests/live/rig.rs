@@ -134,7 +134,7 @@ pub fn config() -> Config {
     Config {
         realms: vec![Realm::new("loopback", localhost(0))],
         web_media: WebMedia { listen: vec![localhost(0).ip()], advertised: None, port: 0, buffer: 4 << 20 },
-        http: Http { listen: Some(localhost(0)), origins: Vec::new(), demo: None },
+        http: Http { listen: Some(localhost(0)), ..Http::default() },
         registrations: Map::default(),
         caps: Caps::default(),
         connection: Arc::default(),

@@ -116,7 +116,7 @@ fn config(now: Now, phones: &[Phone], plan: &Plan) -> Config {
     Config {
         realms: vec![Realm::new("default", gateway_sip())],
         web_media: WebMedia { listen: vec![GATEWAY], advertised: None, port: 10_000, buffer: 0 },
-        http: Http { listen: None, origins: Vec::new(), demo: None },
+        http: Http { listen: None, ..Http::default() },
         registrations,
         caps: shard::Caps { mailbox: plan.ring_size, ..shard::Caps::default() },
         connection: Arc::new(http::Config::default()),

@@ -23,7 +23,7 @@ fn config() -> Config {
     Config {
         realms: vec![Realm::new("test", address("192.0.2.1:5060"))],
         web_media: WebMedia { listen: Vec::new(), advertised: None, port: 0, buffer: 0 },
-        http: Http { listen: None, origins: Vec::new(), demo: None },
+        http: Http { listen: None, ..Http::default() },
         registrations: Map::default(),
         caps: Caps { connections: 4, ..Caps::default() },
         connection: Arc::default(),
