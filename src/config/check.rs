@@ -85,7 +85,8 @@ impl Check<'_> {
     }
 
     fn routes(&self) -> Result<(), Error> {
-        for route in &self.parsed.route {
+        for spanned in &self.parsed.route {
+            let route = spanned.get_ref();
             if let Some(from) = route.from.as_ref().filter(|from| from.get_ref() != "users") {
                 self.trunk_exists(from, "from")?;
             }
@@ -102,8 +103,8 @@ impl Check<'_> {
                     );
                 }
                 (None, None) => {
-                    let what = "route: a route without trunk or reject goes nowhere; add trunk = \"NAME\"";
-                    return Err(Error::whole(self.file, what));
+                    let what = "route: without trunk or reject it goes nowhere; add trunk = \"NAME\"";
+                    return Err(self.wrong(spanned, what.into()));
                 }
             }
         }
@@ -178,6 +179,7 @@ mod tests {
             ("[[trunk]]\naddress=\"127.0.0.1:1\"", &["b.toml:1:", "name"]),
             ("[http]\ncertificate = \"c.pem\"", &["b.toml:2:", "certificate", "key = "]),
             ("[http]\nkey = \"k.pem\"", &["b.toml:", "key", "certificate = "]),
+            ("[[route]]\nreject = 404\n[[route]]\nnumber = \"0\"", &["b.toml:3:", "route", "trunk = "]),
             ("[http", &["b.toml:1:"]),
         ];
         for (text, parts) in cases {

@@ -27,7 +27,7 @@ pub struct File {
     /// Browser users.
     pub user: Vec<User>,
     /// Where calls go; the first that matches wins.
-    pub route: Vec<Route>,
+    pub route: Vec<Spanned<Route>>,
 }
 
 /// `[http]`

@@ -6,6 +6,7 @@ use crate::leg::{Account, Reason, TrunkId};
 use crate::{call, http, media, shard, signal, sip, webrtc};
 use std::sync::Arc;
 use std::time::Duration;
+use toml::Spanned;
 
 /// Bytes wanted for each queue of a web socket: 100 ms of 2,000 calls.
 const WEB_BUFFER: usize = 8 << 20;
@@ -136,7 +137,7 @@ fn call_of(file: &File, shards: u8) -> call::Config {
             config.homes.insert(Account::from(user.name.get_ref().as_str()), trunk);
         }
     }
-    for route in &file.route {
+    for route in file.route.iter().map(Spanned::get_ref) {
         let from = match &route.from {
             None => call::RouteFrom::Any,
             Some(name) if name.get_ref() == "users" => call::RouteFrom::Accounts,
