@@ -12,6 +12,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Pipelined requests wait while so many bytes of answers do: a client that asks without reading gets little memory, and
+/// little work at a time.
+const PIPELINED: usize = 16 * 1024;
 /// The name of the deadline between requests.
 const IDLE: &str = "http_idle";
 
@@ -292,7 +295,7 @@ impl Connection {
 
     /// Reads as many requests out of the input as may be worked on: one.
     fn advance(&mut self, now: Now) {
-        while self.output.len() <= self.config.max_output {
+        while self.output.len() <= PIPELINED.min(self.config.max_output) {
             let result = match &self.state {
                 State::Head => self.on_head(now),
                 State::Body(_) => self.on_body(),
@@ -309,8 +312,9 @@ impl Connection {
     /// Reads a head; whether there is more to do.
     fn on_head(&mut self, now: Now) -> Result<bool, u16> {
         // RFC 9112 section 2.2: empty lines before a request are ignored.
-        while self.seen == 0 && self.input.starts_with(b"\r\n") {
-            self.input.drain(..2);
+        if self.seen == 0 {
+            let empty = self.input.chunks_exact(2).take_while(|line| *line == b"\r\n").count();
+            self.input.drain(..2 * empty);
         }
         let end = head::find_end(&self.input, &mut self.seen)?;
         let length = end.unwrap_or(self.input.len());

@@ -244,6 +244,39 @@ fn a_far_side_that_reads_nothing_is_cut_off() {
 }
 
 #[test]
+fn pipelined_requests_wait_while_much_of_their_answers_does() {
+    const REQUESTS: usize = 200;
+    let mut side = Side::new();
+    side.feed(GET.as_bytes().repeat(REQUESTS));
+    let mut answered = 0;
+    for _ in 0..REQUESTS {
+        while let Some(Event::Request(_)) = side.connection.poll_event() {
+            side.connection.respond(side.now, Response::new(200).text("x".repeat(1000))).unwrap();
+            answered += 1;
+        }
+        assert!(answered < REQUESTS, "who reads nothing makes us write little");
+        side.connection.consume_output(side.now, 1);
+    }
+    assert!(answered < 40, "{answered}");
+    while answered < REQUESTS {
+        side.sent();
+        side.request();
+        side.connection.respond(side.now, Response::new(200).text("x".repeat(1000))).unwrap();
+        answered += 1;
+    }
+}
+
+#[test]
+fn empty_lines_before_a_request_are_skipped_in_any_portions() {
+    let mut side = Side::new();
+    side.feed(b"\r\n".repeat(8192));
+    side.feed(b"\r").feed(b"\n\r").feed(b"\n").feed(GET);
+    side.request();
+    let mut odd = Side::new();
+    assert_eq!(odd.refusal(b"\r\n\r\n\rGET / HTTP/1.1\r\n\r\n"), 400);
+}
+
+#[test]
 fn a_half_closed_client_still_gets_its_answer() {
     let mut side = Side::new();
     side.feed(GET);

@@ -71,7 +71,11 @@ impl Loop {
             match output {
                 Output::Send { socket, to, data } => self.send(now, socket, to, &data),
                 Output::Bind { realm, port } => self.binds.push_back((realm, port)),
-                Output::Unbind { socket } => drop(self.sockets.remove(socket)),
+                Output::Unbind { socket } => {
+                    // A leg's last report may still wait to be sent by it.
+                    self.sockets.send(&mut self.own);
+                    self.sockets.remove(socket);
+                }
                 Output::Write { flow } => self.write_stream(now, flow),
                 Output::Close { flow } => self.close_stream(flow),
                 Output::Record(record) => self.record(record),

@@ -250,6 +250,12 @@ impl Core {
         .fold(unsettled, Deadline::sooner)
     }
 
+    /// Whether all machines are quiet. Where they are not, a budget put their outputs off: whoever pushes more in lets
+    /// them grow.
+    pub fn is_settled(&self) -> bool {
+        self.unsettled.is_none()
+    }
+
     /// The next output, oldest first.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()

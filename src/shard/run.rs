@@ -19,6 +19,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Turns of media sockets in one pass. A turn of an RTP socket is one datagram, of a web socket up to a batch.
 const DATAGRAMS: usize = 512;
+/// After so long in one pass the rest of them wait for the next: a flooded web socket always has another batch, and a
+/// check or a handshake takes longer than media.
+const DATAGRAM_TIME: Duration = Duration::from_millis(3);
 /// SIP messages handled in one pass.
 const MESSAGES: usize = 64;
 /// Messages from other shards handled in one pass.
@@ -93,7 +96,7 @@ pub fn clock() -> Now {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the loop is where time comes from")]
-fn instant() -> Instant {
+pub(super) fn instant() -> Instant {
     Instant::now()
 }
 
@@ -232,12 +235,15 @@ impl Loop {
                 if self.sockets.receive(id, &mut self.batch, BATCH) == Received::More {
                     self.ready_sockets.push(id);
                 }
-                self.forward(now);
             } else {
                 self.sockets.receive_level(id, &mut self.batch);
-                if self.batch.room() == 0 {
-                    self.forward(now);
+                if self.batch.room() > 0 {
+                    continue;
                 }
+            }
+            self.forward(now);
+            if instant().saturating_duration_since(now.instant) >= DATAGRAM_TIME {
+                break;
             }
         }
         self.forward(now);
@@ -252,6 +258,9 @@ impl Loop {
 
     fn messages(&mut self, now: Now) {
         for _ in 0..MESSAGES {
+            if !self.core.is_settled() {
+                return;
+            }
             let Some(id) = self.ready_sip.pop() else { return };
             match self.sockets.receive_one(id, &mut self.buffer) {
                 Ok((remote, data)) => {
@@ -294,6 +303,9 @@ impl Loop {
 
     fn mail(&mut self, now: Now) {
         for _ in 0..MAIL {
+            if !self.core.is_settled() {
+                break;
+            }
             let Some((from, mail)) = self.mailboxes.receive() else { return };
             self.core.mail(now, from, mail);
         }

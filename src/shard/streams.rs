@@ -1,6 +1,6 @@
 //! The loop's connections: accepted, read and written, each in its turn.
 
-use super::run::Loop;
+use super::run::{Loop, instant};
 use crate::base::{FlowId, Key, Now};
 use crate::net::{self, Stream};
 use std::net::SocketAddr;
@@ -14,6 +14,11 @@ const STREAMS: usize = 128;
 const STREAM_TURNS: usize = 4;
 /// TLS handshakes carried on in one pass, at up to a millisecond each (an RSA key's signature).
 const HANDSHAKES: usize = 4;
+/// Bytes read from connections in one pass: the shortest messages, and there are a thousand in so many bytes, take
+/// some 3 ms.
+const STREAM_BYTES: usize = 32 * 1024;
+/// After so long in one pass the rest of the connections wait for the next, whatever took the time.
+const STREAM_TIME: Duration = Duration::from_millis(3);
 /// How long a listener rests when connections can't be accepted (no file descriptors, mostly).
 const REST: Duration = Duration::from_millis(100);
 
@@ -68,7 +73,13 @@ impl Loop {
 
     pub(super) fn streams(&mut self, now: Now) {
         let mut handshakes = HANDSHAKES;
+        let (mut budget, begin) = (STREAM_BYTES, instant());
         for _ in 0..STREAMS.min(self.ready_streams.len()) {
+            let late = instant().saturating_duration_since(begin) >= STREAM_TIME;
+            // What the machines have not yet passed on waits in memory: nothing is added to it.
+            if budget == 0 || late || !self.core.is_settled() {
+                return;
+            }
             let Some(flow) = self.ready_streams.pop() else { return };
             let shaking = Self::stream(&mut self.streams, flow).is_some_and(|stream| stream.is_handshaking());
             if shaking && handshakes == 0 {
@@ -77,7 +88,7 @@ impl Loop {
             }
             handshakes -= usize::from(shaking);
             self.write_stream(now, flow);
-            self.read_stream(now, flow);
+            self.read_stream(now, flow, &mut budget);
             let up = |stream: &mut Stream| !stream.is_handshaking();
             if shaking && Self::stream(&mut self.streams, flow).is_some_and(up) {
                 self.shaking -= 1;
@@ -114,15 +125,21 @@ impl Loop {
         }
     }
 
-    pub(super) fn read_stream(&mut self, now: Now, flow: FlowId) {
+    fn read_stream(&mut self, now: Now, flow: FlowId, budget: &mut usize) {
         for _ in 0..STREAM_TURNS {
+            if *budget == 0 || !self.core.is_settled() {
+                break;
+            }
             let Some(stream) = Self::stream(&mut self.streams, flow) else { return };
-            let area = &mut self.buffer[..net::READ_SIZE];
+            let area = &mut self.buffer[..net::READ_SIZE.min(*budget)];
             match stream.read(area) {
                 Ok(None) if stream.is_unread() => break,
                 Ok(None) => return,
                 Ok(Some(0)) => return self.core.ended(now, flow),
-                Ok(Some(count)) => self.core.bytes(now, flow, &area[..count]),
+                Ok(Some(count)) => {
+                    *budget -= count;
+                    self.core.bytes(now, flow, &area[..count]);
+                }
                 Err(_) => return self.fail_stream(now, flow),
             }
         }

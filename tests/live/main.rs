@@ -4,5 +4,6 @@ mod counting;
 mod forward;
 mod net;
 mod node;
+mod pressure;
 mod rig;
 mod tls;

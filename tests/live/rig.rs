@@ -24,6 +24,7 @@ static RIGS: AtomicU64 = AtomicU64::new(0);
 pub struct Rig {
     pub shard: Loop,
     pub web: SocketAddr,
+    pub http: Option<SocketAddr>,
     mint: Mint,
     random: Random,
 }
@@ -45,7 +46,13 @@ impl Rig {
         let number = RIGS.fetch_add(1, Ordering::Relaxed) << 32 | u64::from(std::process::id());
         let mut random = Random::from_number(number);
         let shard = Loop::new(opened.seats.remove(0), random.fork()).unwrap();
-        Rig { shard, web: opened.bound.web[0][0], mint: Mint::new(ShardId(0), true), random }
+        Rig {
+            shard,
+            web: opened.bound.web[0][0],
+            http: opened.bound.http,
+            mint: Mint::new(ShardId(0), true),
+            random,
+        }
     }
 
     pub fn pass(&mut self) {
