@@ -78,6 +78,10 @@ pub struct Config {
     pub max_event_bytes: usize,
     /// Bytes of one message.
     pub max_message: usize,
+    /// A session may send one message in this time, in the long run.
+    pub message_interval: Duration,
+    /// Messages that it may send at once.
+    pub message_burst: u32,
     /// Refused messages before sign-in, after which the connection is closed.
     pub max_failures: u32,
     /// Wrong passwords from one source (an IPv4 address, an IPv6 /64) in a minute; beyond, none is tried.
@@ -103,6 +107,8 @@ impl Default for Config {
             max_events: 256,
             max_event_bytes: 128 * 1024,
             max_message: 64 * 1024,
+            message_interval: Duration::from_millis(20),
+            message_burst: 200,
             max_failures: 5,
             max_source_failures: 30,
             connect_timeout: Duration::from_secs(10),
@@ -129,6 +135,8 @@ counters! {
         messages,
         /// Messages that are no JSON object of the schema, or too long.
         bad_messages,
+        /// Requests refused because their session sent too many.
+        flooding,
         /// Requests answered with an error, bad messages included.
         refusals,
         /// Wrong user names or passwords.

@@ -105,6 +105,7 @@ refusals! {
     NO_PASSWORD = "unauthorized", 401, "\"connect\" needs \"user\" and \"password\".";
     OTHER_HOME = "unauthorized", 401, "Open a new connection to sign in as another user.";
     THROTTLED = "too_many", 0, "Too many wrong passwords came from this address. Wait a minute.";
+    FLOODING = "too_many", 0, "This session sends too many messages. Wait a second.";
     VERSION = "version", 0, "This gateway speaks version 1.";
     NOT_JSON = "bad_request", 400, "Not a JSON object with a \"type\" and a number \"id\", or a field of a wrong type.";
     TOO_LONG = "bad_request", 400, "The message is too long.";

@@ -36,7 +36,7 @@ impl Hub {
     /// A message of a session. The answer goes out before what the request caused.
     pub(super) fn on_request(&mut self, now: Now, flow: FlowId, session: SessionId, text: &str) {
         let mark = self.outbox.len();
-        let (id, result) = match self.read(text) {
+        let (id, result) = match self.pace(now, session, text).and_then(|()| self.read(text)) {
             Err((id, refusal)) => (id, Err(refusal)),
             Ok(request) => (Some(request.id), self.carry_out(now, session, &request)),
         };
@@ -63,6 +63,21 @@ impl Hub {
         }
     }
 
+    /// Refuses, nearly unread, what a session sends faster than it may.
+    fn pace(&mut self, now: Now, session: SessionId, text: &str) -> Result<(), (Option<u64>, Refusal)> {
+        let (interval, burst) = (self.config.message_interval, self.config.message_burst);
+        let Some(session) = self.sessions.get_mut(session) else { return Ok(()) };
+        // A virtual queue that drains one message an interval: when it will be empty.
+        let until = session.paced.max(now.instant);
+        if until - now.instant >= interval * burst {
+            self.counters.flooding += 1;
+            let id = if text.len() > self.config.max_message { None } else { id_of(text) };
+            return Err((id, Refusal::FLOODING));
+        }
+        session.paced = until + interval;
+        Ok(())
+    }
+
     fn read(&mut self, text: &str) -> Result<Request, (Option<u64>, Refusal)> {
         if text.len() > self.config.max_message {
             self.counters.bad_messages += 1;
@@ -70,8 +85,7 @@ impl Hub {
         }
         serde_json::from_str(text).map_err(|_| {
             self.counters.bad_messages += 1;
-            let id = serde_json::from_str::<OnlyId>(text).ok().map(|only| only.id);
-            (id, Refusal::NOT_JSON)
+            (id_of(text), Refusal::NOT_JSON)
         })
     }
 
@@ -196,6 +210,10 @@ impl Hub {
         let text = message::text(&Reply::refused(id, refusal));
         self.outbox.push_back(Output::Send { flow, text });
     }
+}
+
+fn id_of(text: &str) -> Option<u64> {
+    serde_json::from_str::<OnlyId>(text).ok().map(|only| only.id)
 }
 
 /// How a request is answered.

@@ -9,6 +9,7 @@ use super::resume::Tokens;
 use crate::base::{FlowId, LegId, Now, SessionId, TimerId};
 use crate::leg::{self, Account};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Why a session ended whose browser said so.
 pub(super) const SIGNED_OUT: &str = "disconnected";
@@ -26,6 +27,8 @@ pub(super) struct Session {
     pub(super) standing: Standing,
     /// Calls by the browser's ids, oldest first.
     pub(super) calls: Vec<(Arc<str>, LegId)>,
+    /// Until when what it has sent fills its allowance of messages.
+    pub(super) paced: Instant,
     /// Runs while the connection is lost.
     pub(super) grace: Option<TimerId>,
     /// What can be said again.
@@ -62,6 +65,7 @@ impl Hub {
             serial: self.serial,
             standing: Standing::Off,
             calls: Vec::new(),
+            paced: now.instant,
             grace: None,
             kept: Kept::default(),
             tokens: Tokens::default(),

@@ -219,3 +219,28 @@ impl Storm {
         }
     }
 }
+
+#[test]
+fn a_session_that_floods_is_refused_until_it_has_waited_and_others_are_not() {
+    let mut desk = Desk::with(|config| {
+        (config.message_interval, config.message_burst) = (Duration::from_millis(20), 10);
+    });
+    let (alice, bob) = (desk.sign_in(1, "alice"), desk.sign_in(2, "bob"));
+    let ping = json!({"type": "ping", "id": 7});
+    for _ in 0..10 {
+        assert_eq!(desk.ask(alice, &ping)["type"], "ok");
+    }
+    for _ in 0..100 {
+        assert_eq!(desk.ask(alice, &ping)["error"], "too_many");
+    }
+    assert_eq!(desk.ask(bob, &ping)["type"], "ok");
+    assert_eq!(desk.hub.counters().flooding, 100);
+    desk.pass(Duration::from_millis(20));
+    assert_eq!(desk.ask(alice, &ping)["type"], "ok");
+    assert_eq!(desk.ask(alice, &ping)["error"], "too_many");
+    desk.pass(Duration::from_mins(1));
+    for _ in 0..10 {
+        assert_eq!(desk.ask(alice, &ping)["type"], "ok");
+    }
+    assert_eq!(desk.ask(alice, &ping)["error"], "too_many", "waiting saves up no more than a burst");
+}
