@@ -1,8 +1,9 @@
-//! One call to `echo` or `tone`: a dialog in which we were called, its answer until it is acknowledged, its media.
+//! One call to a number of ours: a dialog in which we were called, its answer until it is acknowledged, its media.
 
 use super::Config;
 use super::location::address;
 use super::media::{self, Agreed, Stream};
+use super::numbers::Kind;
 use super::reply;
 use crate::base::{CallId, Now, Random, TimerId};
 use crate::sdp::Session;
@@ -15,20 +16,13 @@ const T2: Duration = Duration::from_secs(4);
 /// Route entries of a dialog; more are a fault.
 const ROUTES: usize = 8;
 
-/// Which of ours was called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// What comes goes back.
-    Echo,
-    /// 440 Hz.
-    Tone,
-}
-
 /// How far it is.
 #[derive(Debug)]
 enum Stage {
     /// The INVITE waits for an RTP socket.
     Opening,
+    /// It rings, until it is answered.
+    Ringing(Instant),
     /// Answered; the answer is repeated until ACK (RFC 3261 section 13.3.1.4).
     Answered(Repeat),
     /// Acknowledged.
@@ -96,6 +90,8 @@ pub struct Call {
     session: Option<Session>,
     /// Our description was an offer; theirs comes with the ACK.
     owed: bool,
+    /// The CSeq number of the last INFO: one that is sent again tells nothing new.
+    informed: u32,
     stream: Stream,
     heard: Instant,
     ends: Instant,
@@ -140,26 +136,48 @@ impl Call {
             local: None,
             session: None,
             owed: false,
-            stream: Stream::new(random),
+            informed: 0,
+            stream: Stream::new(random, kind),
             heard: now.instant,
             ends: now.instant + config.talk,
         })
     }
 
-    /// Its RTP socket stands: answer.
-    pub fn on_opened(&mut self, now: Now, id: CallId, local: SocketAddr) -> Vec<Act> {
+    /// Its RTP socket stands: ring, or answer.
+    pub fn on_opened(&mut self, now: Now, config: &Config, id: CallId, local: SocketAddr) -> Vec<Act> {
         self.local = Some(local);
-        let bytes = std::mem::take(&mut self.invite);
-        match Message::parse(&bytes) {
-            Ok(invite) if matches!(self.stage, Stage::Opening) => {
-                let mut acts = self.answer(now, id, &invite, self.source);
-                if matches!(self.stage, Stage::Opening) {
-                    acts.push(Act::Over);
-                }
-                acts
-            }
-            _ => Vec::new(),
+        if !matches!(self.stage, Stage::Opening) {
+            return Vec::new();
         }
+        if self.kind == Kind::Delay { self.ring(now, config, id) } else { self.pick_up(now, id) }
+    }
+
+    /// Says 180 (RFC 3261 section 13.3.1.1), unless the call could not be answered anyway.
+    fn ring(&mut self, now: Now, config: &Config, id: CallId) -> Vec<Act> {
+        let bytes = std::mem::take(&mut self.invite);
+        let Ok(invite) = Message::parse(&bytes) else { return vec![Act::Over] };
+        if let Err(status) = self.meet(&invite, id) {
+            let refusal = reply::write(&invite, self.source, status, Some(&self.tag), &[]);
+            return refusal.map(|(to, data)| Act::Sip(to, data)).into_iter().chain([Act::Over]).collect();
+        }
+        let Some((to, data)) = self.write_answer(&invite, self.source, (180, "Ringing"), None) else {
+            return vec![Act::Over];
+        };
+        self.stage = Stage::Ringing(now.instant + config.ring);
+        self.last = Some((to, data.clone()));
+        self.invite = bytes;
+        vec![Act::Sip(to, data)]
+    }
+
+    /// Answers the INVITE that began it.
+    fn pick_up(&mut self, now: Now, id: CallId) -> Vec<Act> {
+        let bytes = std::mem::take(&mut self.invite);
+        let Ok(invite) = Message::parse(&bytes) else { return vec![Act::Over] };
+        let mut acts = self.answer(now, id, &invite, self.source);
+        if !matches!(self.stage, Stage::Answered(_)) {
+            acts.push(Act::Over);
+        }
+        acts
     }
 
     /// It ends before it was answered, with this status.
@@ -171,29 +189,39 @@ impl Call {
         refusal.map(|(to, data)| Act::Sip(to, data)).into_iter().chain([Act::Over]).collect()
     }
 
+    /// Our description and theirs for an INVITE; otherwise the status that refuses it.
+    fn meet(
+        &self,
+        invite: &Message<'_>,
+        id: CallId,
+    ) -> Result<(Session, Option<Session>), (u16, &'static str)> {
+        let local = self.local.ok_or((500, "Server Internal Error"))?;
+        let theirs = match invite.body() {
+            [] => None,
+            body => Some(Session::parse(body).map_err(|_| (400, "Bad Session Description"))?),
+        };
+        let ours = match &theirs {
+            Some(offer) => media::answer(offer, local, id.to_bits()),
+            None => Some(media::offer(local, id.to_bits())),
+        };
+        let mut ours = ours.ok_or((488, "Not Acceptable Here"))?;
+        if let Some(before) = &self.session {
+            ours.follow(before);
+        }
+        Ok((ours, theirs))
+    }
+
     /// Answers an INVITE, the first or a later one. One that can't be met leaves everything as it was.
     fn answer(&mut self, now: Now, id: CallId, invite: &Message<'_>, source: SocketAddr) -> Vec<Act> {
         let refuse = |status| {
             let refusal = reply::write(invite, source, status, Some(&self.tag), &[]);
             refusal.map(|(to, data)| Act::Sip(to, data)).into_iter().collect()
         };
-        let Some(local) = self.local else { return refuse((500, "Server Internal Error")) };
-        let theirs = match invite.body() {
-            [] => None,
-            body => match Session::parse(body) {
-                Ok(theirs) => Some(theirs),
-                Err(_) => return refuse((400, "Bad Session Description")),
-            },
+        let (ours, theirs) = match self.meet(invite, id) {
+            Ok(both) => both,
+            Err(status) => return refuse(status),
         };
-        let ours = match &theirs {
-            Some(offer) => media::answer(offer, local, id.to_bits()),
-            None => Some(media::offer(local, id.to_bits())),
-        };
-        let Some(mut ours) = ours else { return refuse((488, "Not Acceptable Here")) };
-        if let Some(before) = &self.session {
-            ours.follow(before);
-        }
-        let Some((to, data)) = self.write_answer(invite, source, &ours) else {
+        let Some((to, data)) = self.write_answer(invite, source, (200, "OK"), Some(&ours)) else {
             return refuse((500, "Server Internal Error"));
         };
         if let Ok(contact) = invite.address(Name::Contact)
@@ -216,24 +244,29 @@ impl Call {
         &self,
         invite: &Message<'_>,
         source: SocketAddr,
-        ours: &Session,
+        status: (u16, &str),
+        ours: Option<&Session>,
     ) -> Option<(SocketAddr, Vec<u8>)> {
         let to = reply::address(&invite.via().ok()?, source);
-        let mut body = Vec::new();
-        ours.write(&mut body);
         let mut data = Vec::with_capacity(1024);
-        let mut writer = Writer::response(&mut data, 200, "OK");
+        let mut writer = Writer::response(&mut data, status.0, status.1);
         writer.reply_to(invite, source, Some(&self.tag)).copy(invite, Name::RecordRoute);
         writer.header(Name::Contact, format_args!("<sip:{}>", self.own));
         writer.text(Name::Allow, reply::ALLOW);
-        writer.body("application/sdp", &body).ok()?;
+        if let Some(ours) = ours {
+            let mut body = Vec::new();
+            ours.write(&mut body);
+            writer.body("application/sdp", &body).ok()?;
+        } else {
+            writer.finish().ok()?;
+        }
         Some((to, data))
     }
 
     fn agree(&mut self, now: Now, agreed: Agreed) {
         self.stream.agreed = agreed;
         self.heard = now.instant;
-        if self.kind == Kind::Tone {
+        if !self.kind.echoes() {
             self.stream.start(now.instant);
         }
     }
@@ -278,10 +311,28 @@ impl Call {
 
     /// A CANCEL of its INVITE: only what has no final response yet can be cancelled.
     pub fn on_cancel(&mut self) -> Vec<Act> {
-        if matches!(self.stage, Stage::Opening) {
+        if matches!(self.stage, Stage::Opening | Stage::Ringing(_)) {
             self.refuse((487, "Request Terminated"))
         } else {
             Vec::new()
+        }
+    }
+
+    /// A BYE: an INVITE that still waits is answered too (section 15.1.2).
+    pub fn on_bye(&mut self) -> Vec<Act> {
+        let acts = self.on_cancel();
+        if acts.is_empty() { vec![Act::Over] } else { acts }
+    }
+
+    /// An INFO, where it tells of a key.
+    pub fn on_info(&mut self, info: &Message<'_>) {
+        let number = info.cseq().map_or(0, |cseq| cseq.number);
+        if number <= self.informed {
+            return;
+        }
+        self.informed = number;
+        if let Some(digit) = pressed(info) {
+            self.stream.on_digit(digit);
         }
     }
 
@@ -297,7 +348,10 @@ impl Call {
             return Err(());
         }
         self.heard = now.instant;
-        if self.kind == Kind::Tone {
+        if !self.kind.echoes() {
+            if let Some(digit) = self.stream.digit(data)? {
+                self.stream.on_digit(digit);
+            }
             return Ok(None);
         }
         Ok(self.stream.echo(data)?.map(|(to, data)| Act::Rtp(to, data)))
@@ -308,6 +362,7 @@ impl Call {
         let silence = self.stream.agreed.receive.then(|| self.heard + config.silence);
         let media = match &self.stage {
             Stage::Opening => return self.ends,
+            Stage::Ringing(until) => return self.ends.min(*until),
             Stage::Ending(repeat) => return repeat.at.min(repeat.until),
             Stage::Answered(repeat) => [Some(repeat.at), Some(repeat.until), self.stream.deadline()],
             Stage::Up => [silence, None, self.stream.deadline()],
@@ -316,9 +371,15 @@ impl Call {
     }
 
     /// Its deadline has come. `true`: what was sent is an answer again.
-    pub fn on_timeout(&mut self, now: Now, config: &Config, random: &mut Random) -> (Vec<Act>, bool) {
+    pub fn on_timeout(
+        &mut self,
+        now: Now,
+        id: CallId,
+        config: &Config,
+        random: &mut Random,
+    ) -> (Vec<Act>, bool) {
         let (mut acts, mut repeated) = (Vec::new(), false);
-        while let Some((to, data)) = self.stream.tone(now.instant) {
+        while let Some((to, data)) = self.stream.play(now.instant) {
             acts.push(Act::Rtp(to, data));
         }
         let silent = self.stream.agreed.receive && now.instant >= self.heard + config.silence;
@@ -327,7 +388,9 @@ impl Call {
         match &mut self.stage {
             Stage::Opening if over => acts.push(Act::Over),
             Stage::Opening => {}
-            Stage::Up => end = silent || over,
+            Stage::Ringing(until) if now.instant >= *until => acts.extend(self.pick_up(now, id)),
+            Stage::Ringing(_) => {}
+            Stage::Up => end = silent || over || self.stream.is_over(),
             Stage::Answered(repeat) if now.instant >= repeat.until => end = true,
             Stage::Ending(repeat) if now.instant >= repeat.until => acts.push(Act::Over),
             Stage::Answered(repeat) => {
@@ -369,5 +432,25 @@ impl Call {
         }
         self.stage = Stage::Ending(Repeat::new(now, self.hop, data.clone()));
         vec![Act::Sip(self.hop, data)]
+    }
+}
+
+/// The key that an INFO tells of: `application/dtmf-relay` with its `Signal=`, or `application/dtmf` with nothing else.
+fn pressed(info: &Message<'_>) -> Option<char> {
+    let kind = info.header(Name::ContentType)?.split(';').next()?.trim().to_ascii_lowercase();
+    let body = std::str::from_utf8(info.body()).ok()?;
+    let key = match kind.as_str() {
+        "application/dtmf-relay" => body.lines().find_map(|line| {
+            let (name, value) = line.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("signal").then(|| value.trim())
+        })?,
+        "application/dtmf" => body.trim(),
+        _ => return None,
+    };
+    // Some write the event's number.
+    match key {
+        "10" => Some('*'),
+        "11" => Some('#'),
+        _ => key.chars().next().filter(|_| key.len() == 1).map(|key| key.to_ascii_uppercase()),
     }
 }

@@ -29,7 +29,7 @@ pub struct Config {
     pub realm: String,
     /// Its users.
     pub users: Vec<User>,
-    /// Most calls to `echo` and `tone` at once.
+    /// Most calls to numbers of ours at once.
     pub calls: usize,
     /// Most contacts of one user; the oldest makes room.
     pub contacts: usize,
@@ -39,6 +39,8 @@ pub struct Config {
     pub longest: Duration,
     /// Nor for shorter (423).
     pub shortest: Duration,
+    /// How long `delay` rings.
+    pub ring: Duration,
     /// A call of ours ends after so long without a packet, where packets should come.
     pub silence: Duration,
     /// A call of ours ends after so long in any case.
@@ -57,6 +59,7 @@ impl Config {
             nonce: Duration::from_mins(5),
             longest: Duration::from_hours(1),
             shortest: Duration::from_secs(30),
+            ring: Duration::from_secs(5),
             silence: Duration::from_mins(1),
             talk: Duration::from_hours(2),
         }
@@ -84,7 +87,7 @@ counters! {
         returned,
         /// Responses that belong to nothing that was forwarded here.
         stray,
-        /// Calls answered by `echo` and `tone`.
+        /// Calls answered by numbers of ours.
         answered,
         /// Calls refused because too many were up, or no port was free.
         full,
@@ -94,8 +97,8 @@ counters! {
         ended,
         /// RTP packets heard and sent back.
         echoed,
-        /// RTP packets of the tone.
-        toned,
+        /// RTP packets of our sounds.
+        played,
         /// RTP packets from elsewhere than agreed, or not RTP, or of another payload type.
         rtp_dropped,
     }

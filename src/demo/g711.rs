@@ -1,12 +1,9 @@
-//! PCMU and PCMA (ITU-T G.711), and the tone in them.
+//! PCMU and PCMA (ITU-T G.711).
 
-/// Samples in which 440 Hz at 8000 Hz comes round: eleven periods.
-pub const PERIOD: usize = 200;
 /// Samples in 20 ms.
 pub const FRAME: usize = 160;
-const LEVEL: f64 = 10_000.0;
 
-/// A codec that the tone speaks.
+/// A codec that our sounds are sent in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Law {
     /// PCMU.
@@ -31,14 +28,6 @@ impl Law {
             Law::Mu => mu(sample),
             Law::A => a(sample),
         }
-    }
-
-    /// One turn of the tone.
-    pub fn tone(self) -> [u8; PERIOD] {
-        std::array::from_fn(|n| {
-            let angle = std::f64::consts::TAU * 440.0 * n as f64 / 8000.0;
-            self.encode((LEVEL * angle.sin()) as i16)
-        })
     }
 }
 

@@ -1,15 +1,17 @@
-//! The media of a call to `echo` or `tone`: what its descriptions say, and its packets.
+//! The media of a call to a number of ours: what its descriptions say, and its packets.
 
-use super::g711::{FRAME, Law, PERIOD};
+use super::g711::{FRAME, Law};
+use super::numbers;
+use super::sound::Sound;
 use crate::base::Random;
-use crate::rtp::Header;
+use crate::rtp::{Header, TelephoneEvent};
 use crate::sdp::{Codec, Direction, Kind, Media, Origin, Payload, Session, negotiate};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// The packet time of what we send.
 const PACE: Duration = Duration::from_millis(20);
-/// A tone that is later than this goes on from now, instead of catching up.
+/// A sound that is later than this goes on from now, instead of catching up.
 const LATE: Duration = Duration::from_millis(200);
 /// Bytes of an RTP payload that are sent back: no voice codec makes more in its longest packet.
 const LONGEST: usize = 1_400;
@@ -62,6 +64,8 @@ pub struct Agreed {
     voice: Option<(Law, u8)>,
     /// Numbers that may come.
     numbers: Vec<u8>,
+    /// That of telephone events among them.
+    event: Option<u8>,
     /// We may send.
     send: bool,
     /// They may.
@@ -85,9 +89,18 @@ impl Agreed {
             remote: ip.filter(|ip| !ip.is_unspecified()).map(|ip| (ip, other.port).into()),
             voice: shared.iter().find_map(|codec| Some((Law::of(&codec.codec.name)?, codec.send))),
             numbers: shared.iter().map(|codec| codec.receive).collect(),
+            event: shared.iter().find(|codec| codec.codec.is_telephone_event()).map(|codec| codec.receive),
             send: direction.receives() && own.sends(),
             receive: direction.sends() && own.receives(),
         }
+    }
+
+    /// The parts of a packet that was agreed on.
+    fn read<'a>(&self, data: &'a [u8]) -> Result<(Header, &'a [u8]), ()> {
+        let header = Header::parse(data).ok_or(())?;
+        let payload = header.payload(data).and_then(|range| data.get(range)).ok_or(())?;
+        let known = self.numbers.contains(&header.payload_type) && payload.len() <= LONGEST;
+        if known { Ok((header, payload)) } else { Err(()) }
     }
 }
 
@@ -100,10 +113,13 @@ pub struct Stream {
     timestamp: u32,
     /// What is sent back: its source, and how far our numbers are from its.
     echo: Option<Source>,
-    /// When the tone goes on, and where in its turn.
+    /// What is heard from us, and when it goes on.
+    sound: Sound,
     next: Option<Instant>,
-    phase: usize,
-    begun: bool,
+    /// The last packet went out: the next one begins no talk spurt (RFC 3551 section 4.1).
+    talking: bool,
+    /// The source and the timestamp of the last key that was heard.
+    key: Option<(u32, u32)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -115,16 +131,17 @@ struct Source {
 
 impl Stream {
     /// With random beginnings (RFC 3550 section 5.1).
-    pub fn new(random: &mut Random) -> Stream {
+    pub fn new(random: &mut Random, kind: numbers::Kind) -> Stream {
         Stream {
             agreed: Agreed::default(),
             ssrc: random.u32(),
             sequence: random.u32() as u16,
             timestamp: random.u32(),
             echo: None,
+            sound: Sound::of(kind),
             next: None,
-            phase: 0,
-            begun: false,
+            talking: false,
+            key: None,
         }
     }
 
@@ -135,11 +152,7 @@ impl Stream {
 
     /// What goes back for a packet; `Err` where it is none that was agreed on.
     pub fn echo(&mut self, data: &[u8]) -> Result<Option<(SocketAddr, Vec<u8>)>, ()> {
-        let header = Header::parse(data).ok_or(())?;
-        let payload = header.payload(data).and_then(|range| data.get(range)).ok_or(())?;
-        if !self.agreed.numbers.contains(&header.payload_type) || payload.len() > LONGEST {
-            return Err(());
-        }
+        let (header, payload) = self.agreed.read(data)?;
         let Some(to) = self.agreed.remote.filter(|_| self.agreed.send) else { return Ok(None) };
         let source = match self.echo {
             Some(source) if source.ssrc == header.ssrc => source,
@@ -160,6 +173,34 @@ impl Stream {
         Ok(Some((to, self.packet(header.payload_type, header.marker, sequence, timestamp, payload))))
     }
 
+    /// A key that a packet is the first to tell of; `Err` where it is none that was agreed on. All packets of a key
+    /// have one timestamp (RFC 4733 section 2.3.3), so a lost one does no harm, and a late one is no other key.
+    pub fn digit(&mut self, data: &[u8]) -> Result<Option<char>, ()> {
+        let (header, payload) = self.agreed.read(data)?;
+        if self.agreed.event != Some(header.payload_type) {
+            return Ok(None);
+        }
+        let ahead = |at: u32| (header.timestamp.wrapping_sub(at) as i32) > 0;
+        if self.key.is_some_and(|(ssrc, at)| ssrc == header.ssrc && !ahead(at)) {
+            return Ok(None);
+        }
+        let digit = TelephoneEvent::parse(payload).ok_or(())?.digit();
+        self.key = Some((header.ssrc, header.timestamp));
+        Ok(digit)
+    }
+
+    /// Lets the sound know of a key.
+    pub fn on_digit(&mut self, digit: char) {
+        if let Sound::Ivr(ivr) = &mut self.sound {
+            ivr.on_digit(digit);
+        }
+    }
+
+    /// Whether the sound has come to its end and nothing is left to be heard.
+    pub fn is_over(&self) -> bool {
+        matches!(&self.sound, Sound::Ivr(ivr) if ivr.is_over())
+    }
+
     fn packet(&self, number: u8, marker: bool, sequence: u16, timestamp: u32, payload: &[u8]) -> Vec<u8> {
         let header = Header {
             marker,
@@ -175,34 +216,32 @@ impl Stream {
         [&header.write()[..], payload].concat()
     }
 
-    /// When the tone goes on.
+    /// When the sound goes on.
     pub fn deadline(&self) -> Option<Instant> {
         self.next
     }
 
-    /// Begins the tone, or lets it go on.
+    /// Begins the sound, or lets it go on.
     pub fn start(&mut self, now: Instant) {
         self.next.get_or_insert(now);
     }
 
-    /// The next packet of the tone that is due. Its clock goes on where it may not be sent.
-    pub fn tone(&mut self, now: Instant) -> Option<(SocketAddr, Vec<u8>)> {
+    /// The next packet of the sound that is due. Where nothing may be sent its clock goes on and the sound waits.
+    pub fn play(&mut self, now: Instant) -> Option<(SocketAddr, Vec<u8>)> {
         while let Some(next) = self.next.filter(|next| *next <= now) {
             self.next = Some(if now - next > LATE { now + PACE } else { next + PACE });
-            let phase = self.phase;
-            self.phase = (phase + FRAME) % PERIOD;
             let timestamp = self.timestamp;
             self.timestamp = timestamp.wrapping_add(FRAME as u32);
             let (Some(to), Some((law, number)), true) =
                 (self.agreed.remote, self.agreed.voice, self.agreed.send)
             else {
+                self.talking = false;
                 continue;
             };
-            let turn = law.tone();
-            let payload: Vec<u8> = turn.iter().cycle().skip(phase).take(FRAME).copied().collect();
+            let payload = self.sound.frame().map(|sample| law.encode(sample));
             let sequence = self.sequence;
             self.sequence = sequence.wrapping_add(1);
-            let first = !std::mem::replace(&mut self.begun, true);
+            let first = !std::mem::replace(&mut self.talking, true);
             return Some((to, self.packet(number, first, sequence, timestamp, &payload)));
         }
         None

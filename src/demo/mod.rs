@@ -1,8 +1,10 @@
-//! The embedded SIP server: registrar, proxy between its users, `echo` and `tone`.
+//! The embedded SIP server: registrar, proxy between its users, and numbers that answer calls.
 //!
 //! A real SIP server over loopback, so that the demo calls through the same trunk code as any other SIP server's. It
 //! authenticates by digest (RFC 3261 section 22, RFC 8760), keeps where users are (section 10), forwards calls between
-//! them as a stateless proxy (section 16.11), and answers `echo` (what comes goes back) and `tone` (440 Hz) itself.
+//! them as a stateless proxy (section 16.11), and answers its own numbers: `echo`
+//! (what comes goes back), `delay` (the same, after some ringing), `tone`, `music`, `ivr` (reacts to keys), and `busy` and
+//! `decline`, which refuse.
 //! A stateless proxy needs no memory of a call: retransmissions, CANCEL and ACK follow their INVITE because the branch
 //! that it adds is a function of theirs. Of several contacts of a user the newest is called.
 //!
@@ -12,16 +14,21 @@ mod auth;
 mod call;
 mod config;
 mod g711;
+mod ivr;
 mod location;
 mod media;
+mod music;
+mod numbers;
 mod phone;
 mod proxy;
 mod reply;
 mod server;
+mod sound;
 #[cfg(test)]
 mod tests;
 
 pub use config::{Config, Counters, User};
+pub use numbers::NUMBERS;
 pub use server::Server;
 
 use crate::base::CallId;

@@ -1,6 +1,7 @@
-//! All calls to `echo` and `tone`.
+//! All calls to numbers of ours.
 
-use super::call::{Act, Call, Kind, key};
+use super::call::{Act, Call, key};
+use super::numbers::Kind;
 use super::{Config, Counters, Output};
 use crate::base::{CallId, Map, Now, Random, ShardId, Slab, Wheel};
 use sip_codec::Message;
@@ -135,10 +136,10 @@ impl Phone {
             let Some(call) = self.calls.get_mut(id) else { continue };
             call.timer = None;
             let was_ending = call.is_ending();
-            let (acts, repeated) = call.on_timeout(ctx.now, ctx.config, ctx.random);
+            let (acts, repeated) = call.on_timeout(ctx.now, id, ctx.config, ctx.random);
             ctx.counters.repeated += u64::from(repeated);
             ctx.counters.ended += u64::from(call.is_ending() && !was_ending);
-            ctx.counters.toned += acts.iter().filter(|act| matches!(act, Act::Rtp(..))).count() as u64;
+            ctx.counters.played += acts.iter().filter(|act| matches!(act, Act::Rtp(..))).count() as u64;
             self.carry_out(ctx, id, acts);
             self.arm(ctx, id);
         }

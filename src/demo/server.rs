@@ -1,8 +1,9 @@
 //! The server: what each message means and who deals with it.
 
 use super::auth::{Gate, Verdict};
-use super::call::Kind;
+use super::call::Call;
 use super::location::{Locations, Refusal};
+use super::numbers::Number;
 use super::phone::{Context, Phone};
 use super::{Config, Counters, Input, Output, proxy, reply};
 use crate::base::{Deadline, Machine, Now, Random};
@@ -51,7 +52,7 @@ impl Server {
         &self.counters
     }
 
-    /// How many calls to `echo` and `tone` are up.
+    /// How many calls to its own numbers are up.
     pub fn calls(&self) -> usize {
         self.phone.len()
     }
@@ -200,10 +201,13 @@ impl Server {
             return;
         }
         let called = request.request_uri().and_then(user_of).unwrap_or_default();
-        let kind = match called.to_ascii_lowercase().as_str() {
-            "echo" => Kind::Echo,
-            "tone" => Kind::Tone,
-            _ => return self.forward(now, request, from, &called),
+        let kind = match Number::of(&called) {
+            Some(Number::Takes(kind)) => kind,
+            Some(Number::Refuses(status)) => {
+                self.counters.refused += 1;
+                return self.reply(request, from, status, &[]);
+            }
+            None => return self.forward(now, request, from, &called),
         };
         if let Some(extension) = request.header(Name::Require) {
             let unsupported = [(Name::Unsupported, extension.to_owned())];
@@ -271,7 +275,7 @@ impl Server {
         if let Some(id) = self.phone.find(request) {
             self.reply(request, from, (200, "OK"), &[]);
             let (phone, mut ctx) = self.phone(now);
-            return phone.with(&mut ctx, id, super::call::Call::on_cancel);
+            return phone.with(&mut ctx, id, Call::on_cancel);
         }
         let called = request.request_uri().and_then(user_of).unwrap_or_default();
         if self.config.users.iter().any(|known| known.name == called) {
@@ -296,10 +300,17 @@ impl Server {
             Method::Bye => {
                 self.reply(request, from, (200, "OK"), &[]);
                 let (phone, mut ctx) = self.phone(now);
-                phone.forget(&mut ctx, id);
+                phone.with(&mut ctx, id, Call::on_bye);
             }
             Method::Options => self.reply(request, from, (200, "OK"), &capabilities()),
-            Method::Info => self.reply(request, from, (200, "OK"), &[]),
+            Method::Info => {
+                self.reply(request, from, (200, "OK"), &[]);
+                let (phone, mut ctx) = self.phone(now);
+                phone.with(&mut ctx, id, |call| {
+                    call.on_info(request);
+                    Vec::new()
+                });
+            }
             _ => self.refuse_method(request, from),
         }
     }
@@ -338,7 +349,8 @@ impl Machine for Server {
             }
             Input::Opened { call, address } => {
                 let (phone, mut ctx) = self.phone(now);
-                phone.with(&mut ctx, call, |own| own.on_opened(now, call, address));
+                let config = ctx.config;
+                phone.with(&mut ctx, call, |own| own.on_opened(now, config, call, address));
             }
             Input::Unopened { call } => {
                 self.counters.full += 1;

@@ -84,7 +84,7 @@ impl Trial {
             Some(https) => https.announce(http),
         }
         say(format_args!("  1. sign in as alice (password alice) and call echo: you hear yourself"));
-        say(format_args!("  2. call tone: you hear 440 Hz"));
+        say(format_args!("  2. call music, or ivr, which counts the keys you press"));
         say(format_args!("  3. open a second tab, sign in as bob (password bob), and call alice"));
     }
 }
@@ -172,7 +172,7 @@ fn next(wish: u16, free: impl Fn(u16) -> bool) -> u16 {
 fn page() -> String {
     let users: Vec<_> =
         USERS.iter().map(|name| serde_json::json!({ "user": name, "password": name })).collect();
-    let numbers = [("echo", "you hear yourself"), ("tone", "440 Hz")]
-        .map(|(number, label)| serde_json::json!({ "number": number, "label": label }));
+    let numbers =
+        demo::NUMBERS.map(|(number, label)| serde_json::json!({ "number": number, "label": label }));
     serde_json::json!({ "users": users, "numbers": numbers }).to_string()
 }

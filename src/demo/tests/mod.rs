@@ -2,6 +2,7 @@
 
 mod calls;
 mod gateway;
+mod numbers;
 mod proxying;
 mod registering;
 
@@ -16,6 +17,16 @@ const BOB: &str = "127.0.0.1:6002";
 const SERVER: &str = "127.0.0.1:5160";
 const RTP: &str = "127.0.0.1:20000";
 const PHONE_RTP: &str = "127.0.0.1:30000";
+
+/// The power that a sine of this frequency has in samples at 8000 Hz (Goertzel's recursion).
+pub(crate) fn power(samples: &[f64], hz: f64) -> f64 {
+    let turn = std::f64::consts::TAU * hz / 8_000.0;
+    let factor = 2.0 * turn.cos();
+    let (last, before) =
+        samples.iter().fold((0.0, 0.0), |(last, before), sample| (sample + factor * last - before, last));
+    let count = samples.len().max(1) as f64;
+    2.0 * (last * last + before * before - factor * last * before) / (count * count)
+}
 
 fn at(address: &str) -> SocketAddr {
     address.parse().unwrap()
