@@ -110,11 +110,22 @@ pub struct Caps {
     pub forks: usize,
     /// Accounts registered upstream.
     pub registrations: usize,
+    /// Answers in a second to one stranger (an IPv4 address, or an IPv6 /64).
+    pub rebuffs: u32,
+    /// Strangers that are answered in a second.
+    pub strangers: usize,
 }
 
 impl Default for Caps {
     fn default() -> Self {
-        Caps { transactions: 250_000, dialogs: 50_000, forks: 16, registrations: 100_000 }
+        Caps {
+            transactions: 250_000,
+            dialogs: 50_000,
+            forks: 16,
+            registrations: 100_000,
+            rebuffs: 10,
+            strangers: 4_096,
+        }
     }
 }
 

@@ -7,8 +7,12 @@ counters! {
     pub struct Counters {
         /// Messages that could not be read, or were dropped for what is wrong with them.
         malformed,
+        /// Messages whose header section was Latin-1, and was read so.
+        latin1,
         /// Requests from addresses that belong to no trunk.
         strangers,
+        /// Those of them that got no answer since their source asks too often.
+        unanswered,
         /// Responses to no request of ours.
         stray_responses,
         /// Requests within dialogs that we don't know.

@@ -1,7 +1,7 @@
 //! Dialogs: route set, remote target, sequence numbers (RFC 3261 section 12).
 
 use super::Flow;
-use sip_codec::{Host, Message, Method, Name, NameAddr, Uri};
+use sip_codec::{Host, Message, Method, Name, NameAddr, Params, Uri};
 use std::net::{IpAddr, SocketAddr};
 
 /// One dialog of a leg, early or confirmed.
@@ -119,7 +119,26 @@ pub(super) fn target<'a>(message: &Message<'a>) -> Option<&'a str> {
 
 fn routes(message: &Message<'_>) -> Vec<String> {
     let routes = message.addresses(Name::RecordRoute).filter_map(Result::ok);
-    routes.map(|route| format!("<{}>{}", route.uri, route.params.as_str())).take(ROUTES).collect()
+    routes.map(|route| format!("<{}>{}", route.uri, unfolded(route.params))).take(ROUTES).collect()
+}
+
+/// Parameters on one line: folds may stand anywhere between them, and in quoted strings (RFC 3261 section 7.3.1).
+fn unfolded(params: Params<'_>) -> String {
+    let mut out = String::new();
+    for param in params {
+        out.push(';');
+        out.push_str(param.name);
+        if let Some(value) = param.value {
+            out.push('=');
+            let mut lines = value.split("\r\n");
+            out.push_str(lines.next().unwrap_or(""));
+            for line in lines {
+                out.push(' ');
+                out.push_str(line.trim_start_matches([' ', '\t']));
+            }
+        }
+    }
+    out
 }
 
 fn tagged(address: &NameAddr<'_>) -> String {

@@ -53,7 +53,14 @@ pub(super) fn account(user: &str) -> Option<Account> {
 /// that retransmissions, merged requests, CANCEL, ACK and the retry after a challenge meet their first. A number of a
 /// shard that doesn't exist counts as none: whoever gets the message finds nothing and answers 481.
 pub fn home(data: &[u8], shards: u8) -> ShardId {
-    let Ok(message) = sip_codec::Message::parse(data) else { return leg::home_of(b"", shards) };
+    let message = match sip_codec::Message::parse(data) {
+        Ok(message) => message,
+        // What was converted is UTF-8: this goes no deeper.
+        Err(sip_codec::Error::NotUtf8) if let Some(data) = sip_codec::from_latin1(data) => {
+            return home(&data, shards);
+        }
+        Err(_) => return leg::home_of(b"", shards),
+    };
     let Ok(key) = Key::read(&message) else {
         return leg::home_of(message.call_id().unwrap_or("").as_bytes(), shards);
     };

@@ -35,13 +35,16 @@ fn key_of(message: &Message<'_>, method: Method<'_>) -> Option<Vec<u8>> {
     Some(text.into_bytes())
 }
 
-/// What tells a merged request (section 8.2.2.2); empty within dialogs.
+/// What tells a merged request (section 8.2.2.2); empty within dialogs. Each user that we registered is a UA of its own:
+/// a server may fork one call to several of them.
 fn merge_of(message: &Message<'_>) -> Option<Vec<u8>> {
     if message.to().ok()?.tag().is_some() {
         return Some(Vec::new());
     }
     let (from, cseq) = (message.from().ok()?, message.cseq().ok()?);
-    Some(format!("{}|{}|{cseq}", message.call_id().ok()?, from.tag().unwrap_or("")).into_bytes())
+    let user = message.uri().ok().and_then(|uri| uri.user).filter(|user| home::account(user).is_some());
+    let (call, tag) = (message.call_id().ok()?, from.tag().unwrap_or(""));
+    Some(format!("{call}|{tag}|{cseq}|{}", user.unwrap_or("")).into_bytes())
 }
 
 /// Options that a request may require of us.
@@ -74,8 +77,10 @@ impl Stack {
         }
         if let Err(fault) = message.check() {
             self.counters.malformed += 1;
-            let known = self.trunk_of(&flow).is_some();
-            return if known { self.refuse(&request, fault.status(), &[]) } else { self.rebuff(&request) };
+            if self.trunk_of(&flow).is_none() {
+                return self.rebuff(now, &request);
+            }
+            return self.refuse(&request, fault.status(), &[]);
         }
         if method == Method::Cancel {
             return self.on_cancel(now, &request);
@@ -83,7 +88,7 @@ impl Stack {
         if message.to().is_ok_and(|to| to.tag().is_some()) {
             return self.on_in_dialog(now, &request);
         }
-        let Some(trunk) = self.trunk_of(&flow) else { return self.rebuff(&request) };
+        let Some(trunk) = self.trunk_of(&flow) else { return self.rebuff(now, &request) };
         if self.is_unsupported(&request) {
             return;
         }
@@ -96,10 +101,16 @@ impl Stack {
     }
 
     /// A request from an address that belongs to no trunk.
-    fn rebuff(&mut self, request: &Request<'_, '_>) {
+    fn rebuff(&mut self, now: Now, request: &Request<'_, '_>) {
         self.counters.strangers += 1;
-        if self.config.strangers == Strangers::Refuse {
+        if self.config.strangers == Strangers::Ignore {
+            return;
+        }
+        // Source addresses are easily forged: we are nobody's loudspeaker.
+        if self.strikes.may_answer(now, request.flow.remote.ip(), &self.config.caps) {
             self.answer_statelessly(request, 403, &[]);
+        } else {
+            self.counters.unanswered += 1;
         }
     }
 
@@ -181,7 +192,7 @@ impl Stack {
         let Some((key, fork)) = self.find_dialog(request.message) else {
             self.counters.stray_requests += 1;
             if self.trunk_of(&request.flow).is_none() {
-                return self.rebuff(request);
+                return self.rebuff(now, request);
             }
             return self.refuse(request, 481, &[]);
         };

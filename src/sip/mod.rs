@@ -13,6 +13,7 @@ mod inbound;
 mod leg;
 mod register;
 mod stack;
+mod strikes;
 #[cfg(test)]
 mod tests;
 mod transaction;

@@ -5,12 +5,13 @@ use super::counters::Counters;
 use super::dialog::Dialog;
 use super::leg::{Leg, LegKey, Purpose, State, TICKS, Tick};
 use super::register::{RegistrationKey, Registrations};
+use super::strikes::Strikes;
 use super::transaction::{ClientId, Gone, Outbox, ServerId, Table};
 use super::write::{Answer, Draft, Headers};
 use super::{Flow, Input, Output, Transport, home};
 use crate::base::{Deadline, FlowId, LegId, Machine, Map, Mint, Now, Random, RealmId, ShardId, Slab, Wheel};
 use crate::leg::{Command, Event, Reason, TrunkId};
-use sip_codec::{Message, Method};
+use sip_codec::{Error, Message, Method};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +68,7 @@ pub struct Stack {
     pub(super) registrations: Registrations,
     pub(super) mint: Mint,
     pub(super) out: Outbox,
+    pub(super) strikes: Strikes,
     pub(super) counters: Counters,
 }
 
@@ -88,6 +90,7 @@ impl Stack {
             registrations: Registrations::new(shard, caps.registrations),
             mint: Mint::new(shard, false),
             out: Outbox::new(),
+            strikes: Strikes::default(),
             counters: Counters::default(),
             config,
         }
@@ -313,6 +316,21 @@ impl Stack {
         }
     }
 
+    fn on_message(&mut self, now: Now, flow: Flow, data: &[u8]) {
+        match Message::parse(data) {
+            // A keep-alive (RFC 5626 section 3.5.1) is not a message.
+            _ if data.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) => {}
+            Ok(message) if message.method().is_some() => self.on_request(now, flow, &message, data),
+            Ok(message) => self.on_response(now, flow, &message),
+            // What was converted is UTF-8: this goes no deeper.
+            Err(Error::NotUtf8) if let Some(data) = sip_codec::from_latin1(data) => {
+                self.counters.latin1 += 1;
+                self.on_message(now, flow, &data);
+            }
+            Err(_) => self.counters.malformed += 1,
+        }
+    }
+
     fn on_response(&mut self, now: Now, flow: Flow, message: &Message<'_>) {
         let sound = message.check().is_ok() && message.values(sip_codec::Name::Via).take(2).count() == 1;
         let (Some(code), Ok(cseq), Ok(via), Ok(to)) =
@@ -408,13 +426,7 @@ impl Machine for Stack {
 
     fn handle_input(&mut self, now: Now, input: Input<'_>) {
         match input {
-            Input::Message { flow, data } => match Message::parse(data) {
-                // A keep-alive (RFC 5626 section 3.5.1) is not a message.
-                _ if data.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) => {}
-                Ok(message) if message.method().is_some() => self.on_request(now, flow, &message, data),
-                Ok(message) => self.on_response(now, flow, &message),
-                Err(_) => self.counters.malformed += 1,
-            },
+            Input::Message { flow, data } => self.on_message(now, flow, data),
             Input::Failed { flow } => {
                 for gone in self.table.handle_unsent(now, &flow, &mut self.out) {
                     self.on_gone(now, gone);

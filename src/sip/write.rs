@@ -98,6 +98,10 @@ impl Answer<'_> {
         let mut writer = Writer::response(&mut buffer, self.code, phrase(self.code));
         let tag = (self.code > 100).then_some(self.tag);
         writer.reply_to(request, source, tag);
+        if self.code == 100 {
+            // Section 8.2.6.1.
+            writer.copy(request, Name::Timestamp);
+        }
         if (101..300).contains(&self.code) && request.method() == Some(Method::Invite) {
             writer.copy(request, Name::RecordRoute);
         }

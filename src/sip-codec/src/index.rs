@@ -80,6 +80,26 @@ impl Index {
     }
 }
 
+/// The message with a header section in UTF-8, where it came in Latin-1, as old equipment still sends names and reason
+/// phrases (before RFC 3261 section 7 there was no rule). `None` where it is UTF-8 already, or has no end. What stands
+/// in UTF-8 stays, and so does the body. This allocates: ask only after [`Error::NotUtf8`].
+pub fn from_latin1(data: &[u8]) -> Option<Vec<u8>> {
+    let start = crate::frame::skip_empty_lines(data);
+    let end = start + data.get(start..)?.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let (head, rest) = data.split_at_checked(end)?;
+    let mut out = Vec::with_capacity(data.len() + 32);
+    let mut foreign = false;
+    for chunk in head.utf8_chunks() {
+        out.extend_from_slice(chunk.valid().as_bytes());
+        for byte in chunk.invalid() {
+            foreign = true;
+            out.extend_from_slice(char::from(*byte).encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+    out.extend_from_slice(rest);
+    foreign.then_some(out)
+}
+
 /// One header line with its folds (RFC 3261 section 7.3.1), and where the next begins.
 pub(crate) fn read_line(data: &[u8], start: usize) -> Result<(Entry, usize), Error> {
     let name_end = skip(data, start, |b| text::is(b, text::TOKEN));

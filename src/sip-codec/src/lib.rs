@@ -30,7 +30,7 @@ pub use auth::{Challenge, Credentials, DigestParams};
 pub use error::Error;
 pub use frame::{Frame, frame};
 pub use host::Host;
-pub use index::{MAX_HEADERS, MAX_SIZE};
+pub use index::{MAX_HEADERS, MAX_SIZE, from_latin1};
 pub use key::Key;
 pub use message::{Header, Message, StartLine};
 pub use method::Method;

@@ -218,3 +218,16 @@ fn answers_every_mutated_request_with_one_sound_head() {
         }
     }
 }
+
+#[test]
+fn latin_1_becomes_utf_8_and_all_else_stays() {
+    let text = b"\r\nMESSAGE sip:a@b SIP/2.0\r\nFrom: \"M\xfc \xc3\xbc\" <sip:a@b>\r\n\r\n\xff\r\n\r\n\xfc";
+    assert_eq!(Message::parse(text).err(), Some(sip_codec::Error::NotUtf8));
+    let found = sip_codec::from_latin1(text).unwrap();
+    assert_eq!(Message::parse(&found).unwrap().from().unwrap().display_name(), "Mü ü");
+    assert_eq!(Message::parse(&found).unwrap().body(), b"\xff\r\n\r\n\xfc");
+    assert_eq!(sip_codec::from_latin1(&found), None);
+    for data in [&b""[..], b"\r\n\r\n", b"\xff\xfe", b"\r\n\r\n\r\n\r\n"] {
+        assert_eq!(sip_codec::from_latin1(data), None);
+    }
+}

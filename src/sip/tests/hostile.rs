@@ -48,6 +48,7 @@ fn odd_requests_get_the_status_that_says_why() {
             400,
             "",
         ),
+        (request("INVITE", "z9hG4bKf", "").replace("INVITE sip:", "INVITE h323:"), 416, ""),
         (request("INVITE", "z9hG4bKd", "").replace("SIP/2.0\r\nVia", "SIP/3.0\r\nVia"), 505, ""),
         (request("INVITE", "z9hG4bKe", "").replace("To: <sip:bob@x>", "To: <sip:bob@x>;tag=00dead"), 481, ""),
     ] {
@@ -79,6 +80,42 @@ fn strangers_get_403_or_nothing_and_no_state() {
         assert_eq!(net.stack(0).counters().strangers, 4);
         net.assert_empty();
     }
+}
+
+#[test]
+fn a_stranger_that_asks_often_is_not_answered_and_others_are() {
+    let mut net = Net::scripted(|_| {});
+    let flood = |net: &mut Net, source: &str| {
+        for n in 0..50 {
+            let text = request("INVITE", &format!("z9hG4bK{n}"), "").replace(B, source);
+            net.inject(source, 0, &text);
+        }
+        net.run(Duration::from_millis(50));
+        net.take("SIP/2.0 403").len()
+    };
+    assert_eq!(flood(&mut net, "203.0.113.5:5060"), 10);
+    assert_eq!(flood(&mut net, "203.0.113.5:5070"), 0);
+    assert_eq!(flood(&mut net, "203.0.113.6:5060"), 10);
+    assert_eq!(net.stack(0).counters().unanswered, 130);
+    net.run(seconds(1));
+    assert_eq!(flood(&mut net, "203.0.113.5:5060"), 10);
+    // A trunk is never held to it.
+    for n in 0..50 {
+        net.inject(B, 0, &request("OPTIONS", &format!("z9hG4bK{n}"), ""));
+    }
+    net.run(Duration::from_millis(50));
+    assert_eq!(net.take("SIP/2.0 200").len(), 50);
+}
+
+#[test]
+fn the_book_of_strangers_is_bounded() {
+    let mut net = Net::scripted(|config| config.caps.strangers = 3);
+    for n in 0..9 {
+        let source = format!("203.0.113.{n}:5060");
+        net.inject(&source, 0, &request("INVITE", "z9hG4bK1", "").replace(B, &source));
+    }
+    net.run(Duration::from_millis(50));
+    assert_eq!(net.take("SIP/2.0 403").len(), 3);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Stacks against stacks, and against scripted peers, on a virtual network that loses, delays and repeats.
 
 mod calls;
+mod carriers;
 mod changes;
 mod hostile;
 mod lossy;
@@ -142,6 +143,12 @@ impl Net {
     pub fn inject(&mut self, from: &str, to: usize, text: &str) {
         let to = self.nodes[to].at;
         self.send(at(from), to, text.as_bytes().to_vec());
+    }
+
+    /// The same of any bytes.
+    pub fn inject_bytes(&mut self, from: &str, to: usize, data: Vec<u8>) {
+        let to = self.nodes[to].at;
+        self.send(at(from), to, data);
     }
 
     fn drain(&mut self, node: usize) {
