@@ -369,7 +369,7 @@ fn session_of(event: &Event) -> Option<&Session> {
         Event::Progress { answer, .. } | Event::Answered { answer, .. } => answer.as_deref(),
         Event::Offered { offer, .. } => offer.as_deref(),
         Event::Accepted { answer, .. } => Some(answer),
-        Event::Refused { .. } | Event::Ended { .. } => None,
+        Event::Withdrawn { .. } | Event::Refused { .. } | Event::Ended { .. } => None,
     }
 }
 

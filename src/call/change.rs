@@ -128,6 +128,15 @@ impl Call {
         }
     }
 
+    /// A party took back its change, which was passed on: what comes of that is undone when it comes.
+    pub(super) fn on_withdrawn(&mut self, core: &mut Core, end: End) {
+        let half = self.half(end);
+        match half.pending {
+            Pending::Theirs(_) if half.is_sip() => half.pending = Pending::None,
+            _ => core.counters.stray += 1,
+        }
+    }
+
     /// Answers a change without the other party's knowing.
     fn answer_change(&mut self, core: &mut Core, end: End, offer: Box<Session>) {
         let talking = matches!(self.state, State::Talking(_));
@@ -255,7 +264,10 @@ impl Call {
     /// The other party took a change that was passed on: so does this one.
     fn answer_relayed(&mut self, core: &mut Core, end: End) {
         let (half, other) = self.halves(end);
-        let Pending::Theirs(offer) = std::mem::replace(&mut half.pending, Pending::None) else { return };
+        let Pending::Theirs(offer) = std::mem::replace(&mut half.pending, Pending::None) else {
+            // It was taken back meanwhile: the other party hears how things really are.
+            return self.tell_direction(core, end);
+        };
         let (limit, want) = (other.all_codecs(), other.party_direction());
         if !accept_change(core, half, other, offer, &limit, want) {
             self.refuse_change(core, end);
@@ -266,12 +278,14 @@ impl Call {
         let half = self.half(end);
         if let Pending::Theirs(_) = half.pending {
             half.pending = Pending::None;
-            let code = if (400..700).contains(&reason.code) { reason.code } else { 488 };
+            // Others would tell of the other party's dialog, or our credentials, and may end this one (RFC 5057).
+            let code = if matches!(reason.code, 415 | 488 | 491 | 500 | 606) { reason.code } else { 488 };
             core.refuse(half.leg, Reason { cause: reason.cause, code });
         }
     }
 
-    /// After an offer that we were asked for: a SIP party learns of another direction of the other one.
+    /// A SIP party learns of another direction of the other one: after an offer that we were asked for, or one that was
+    /// passed on and taken back.
     fn tell_direction(&mut self, core: &mut Core, end: End) {
         let (half, other) = self.halves(end);
         let direction = half.party_direction();

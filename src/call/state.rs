@@ -159,6 +159,7 @@ impl Call {
             }
             Event::Offered { offer, .. } => self.on_offered(core, end, offer),
             Event::Accepted { answer, .. } => self.on_accepted(core, now, end, answer),
+            Event::Withdrawn { .. } => self.on_withdrawn(core, end),
             Event::Refused { reason, .. } => self.on_refused(core, now, end, reason),
             // An incoming leg neither rings nor answers; a known one does not come in again.
             Event::Progress { .. } | Event::Answered { .. } | Event::Incoming(_) => core.counters.stray += 1,

@@ -156,6 +156,12 @@ pub enum Event {
         /// The answer.
         answer: Box<Session>,
     },
+    /// The far side took its offer back (CANCEL of a re-INVITE) and was answered: no [`Command::Accept`] or
+    /// [`Command::Refuse`] is waited for any more.
+    Withdrawn {
+        /// The leg.
+        leg: LegId,
+    },
     /// Our [`Command::Offer`] was refused; the leg goes on as it was.
     Refused {
         /// The leg.
@@ -181,6 +187,7 @@ impl Event {
             | Event::Answered { leg, .. }
             | Event::Offered { leg, .. }
             | Event::Accepted { leg, .. }
+            | Event::Withdrawn { leg }
             | Event::Refused { leg, .. }
             | Event::Ended { leg, .. } => *leg,
         }

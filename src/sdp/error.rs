@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Error {
     /// More than [`super::MAX_BYTES`] in all, or [`super::MAX_LINE`] in a line.
     TooLong,
-    /// More media lines, payload types, or lines than allowed.
+    /// More media lines, payload types, ICE options, or lines than allowed.
     TooMany,
     /// A line that is not `letter=value`, with a letter that RFC 8866 knows, where it may stand; or a NUL or a lone CR.
     Line,

@@ -32,6 +32,8 @@ pub const MAX_MEDIA: usize = 16;
 pub const MAX_PAYLOADS: usize = 128;
 /// Candidates of a media line; those beyond are ignored and counted in [`Media::candidates_ignored`].
 pub const MAX_CANDIDATES: usize = 32;
+/// ICE options of one section.
+pub const MAX_OPTIONS: usize = 16;
 /// Lines of one section (the session's own, or one media description).
 pub const MAX_LINES: usize = 1024;
 

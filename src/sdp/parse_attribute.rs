@@ -5,7 +5,7 @@ use super::media::{
 };
 use super::parse::{address, payload};
 use super::session::{Group, Session};
-use super::{Error, MAX_CANDIDATES};
+use super::{Error, MAX_CANDIDATES, MAX_OPTIONS};
 
 /// Splits an attribute into name and value; keeps it unread.
 fn split(text: &str) -> Attribute {
@@ -56,9 +56,13 @@ impl Ice {
             "ice-pwd" => set(&mut self.pwd, ice_chars(value, 22)?)?,
             "ice-options" => {
                 for option in value.split_ascii_whitespace().map(String::from) {
-                    if !self.options.contains(&option) {
-                        self.options.push(option);
+                    if self.options.contains(&option) {
+                        continue;
                     }
+                    if self.options.len() >= MAX_OPTIONS {
+                        return Err(Error::TooMany);
+                    }
+                    self.options.push(option);
                 }
             }
             _ => return Ok(false),

@@ -274,6 +274,12 @@ fn bombs_are_refused_at_their_caps() {
     assert_eq!(parse(&format!("m=audio 1 RTP/AVP{}\r\n", " 0".repeat(129))).err(), Some(Error::TooMany));
     assert_eq!(parse(&"a=x\r\n".repeat(MAX_LINES + 1)).err(), Some(Error::TooMany));
     assert_eq!(parse(&"a=x\r\n".repeat(20_000)).err(), Some(Error::TooLong));
+    let options = |count: usize| {
+        let names: Vec<String> = (0..count).map(|n| n.to_string()).collect();
+        parse(&format!("a=ice-options:{}\r\n", names.join(" ")))
+    };
+    assert_eq!(options(16).map(|session| session.ice.options.len()), Ok(16));
+    assert_eq!(options(17).err(), Some(Error::TooMany));
 }
 
 #[test]

@@ -289,7 +289,9 @@ impl Stack {
                 if matches!(&up.change, super::leg::Change::Offered(Offered { server: s, .. }) if *s == server)
                 {
                     up.change = super::leg::Change::Idle;
+                    let id = leg.id;
                     self.respond(now, server, 487, &[], None);
+                    self.tell(Event::Withdrawn { leg: id });
                 }
             }
             _ => {}

@@ -188,6 +188,51 @@ fn a_change_that_the_other_trunk_refuses_is_refused_to_the_first() {
 }
 
 #[test]
+fn a_change_that_is_taken_back_is_undone_at_the_other_trunk() {
+    let mut bench = Bench::new();
+    let (a, b) = sip_talks(&mut bench);
+    let before = bench.agreed[&a].clone();
+    bench.offered(a, Some(&sip_sdp("0 8 101", "a=sendonly\r\n")));
+    assert_eq!(way(&bench.takes_offer(b)), Direction::SendOnly);
+    bench.withdrawn(a);
+    bench.quiet();
+    bench.accepted(b, &sip_sdp("0 8 101", "a=recvonly\r\n"));
+    assert_eq!(bench.agreed[&a], before);
+    assert_eq!(way(&bench.takes_offer(b)), Direction::SendRecv);
+    bench.accepted(b, &sip_sdp("0 8 101", ""));
+    bench.quiet();
+    assert!(bench.agreed[&b].send && bench.agreed[&b].receive);
+    // One that the other trunk refuses needs no undoing.
+    bench.offered(a, Some(&sip_sdp("0 8 101", "a=inactive\r\n")));
+    bench.takes_offer(b);
+    bench.withdrawn(a);
+    bench.refused(b, Cause::NotAcceptable);
+    bench.quiet();
+    // And the next change is as free as ever.
+    bench.offered(a, Some(&sip_sdp("0 8 101", "a=sendonly\r\n")));
+    bench.takes_offer(b);
+    assert_eq!(bench.calls.counters().stray, 0);
+}
+
+#[test]
+fn a_refusal_that_tells_of_the_other_dialog_is_not_passed_on() {
+    for (cause, code) in [
+        (Cause::Pending, 491),
+        (Cause::Forbidden, 488),
+        (Cause::NoAnswer, 488),
+        (Cause::NotFound, 488),
+        (Cause::Failed, 500),
+    ] {
+        let mut bench = Bench::new();
+        let (a, b) = sip_talks(&mut bench);
+        bench.offered(a, Some(&sip_sdp("0 8 101", "a=sendonly\r\n")));
+        bench.takes_offer(b);
+        bench.refused(b, cause);
+        assert_eq!(bench.takes_refusal(a).code, code);
+    }
+}
+
+#[test]
 fn changes_that_cross_are_both_refused_with_491() {
     let mut bench = Bench::new();
     let (a, b) = sip_talks(&mut bench);

@@ -277,6 +277,10 @@ impl Bench {
         self.event(Event::Accepted { leg, answer: parsed(answer) });
     }
 
+    pub(super) fn withdrawn(&mut self, leg: LegId) {
+        self.event(Event::Withdrawn { leg });
+    }
+
     pub(super) fn refused(&mut self, leg: LegId, cause: Cause) {
         self.event(Event::Refused { leg, reason: cause.into() });
     }

@@ -116,12 +116,19 @@ fn a_second_offer_while_one_is_out_is_refused_as_pending() {
 #[test]
 fn a_reinvite_that_nobody_answers_is_cancelled() {
     let mut net = Net::pair(8);
-    let (out, _) = net.call();
+    let (out, leg) = net.call();
     net.command(0, Command::Offer { leg: out, offer: sdp(7) });
     net.run(seconds(70));
     assert_eq!((net.sent(A, "CANCEL"), net.sent(B, "SIP/2.0 487")), (1, 1));
     assert_eq!(net.names(0).last().unwrap(), "Refused cancelled");
-    assert!(!net.heard(1, "Ended"));
+    assert_eq!(net.names(1).last().unwrap(), "Withdrawn");
+    // An answer that comes too late for it goes nowhere, and the next change is free.
+    let sent = net.log.len();
+    net.command(1, Command::Accept { leg, answer: sdp(8) });
+    assert_eq!(net.log.len(), sent);
+    net.command(1, Command::Offer { leg, offer: sdp(9) });
+    net.run(seconds(1));
+    assert_eq!(net.names(0).last().unwrap(), "Offered");
 }
 
 #[test]

@@ -328,6 +328,7 @@ fn name(event: &Event) -> String {
         }
         Event::Offered { offer, .. } => if offer.is_some() { "Offered" } else { "Offered none" }.into(),
         Event::Accepted { .. } => "Accepted".into(),
+        Event::Withdrawn { .. } => "Withdrawn".into(),
         Event::Refused { reason, .. } => format!("Refused {}", reason.cause.name()),
         Event::Ended { reason, .. } => format!("Ended {} {}", reason.cause.name(), reason.code),
     }
