@@ -2,6 +2,7 @@
 
 use super::head::{Method, Request};
 use super::response::Response;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// An entry of the allow-list is no origin (`scheme://host` or `scheme://host:port`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -11,6 +12,7 @@ pub struct BadOrigin;
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Origins {
     any: bool,
+    named: bool,
     listed: Vec<String>,
 }
 
@@ -41,12 +43,19 @@ impl Origins {
         Ok(origins)
     }
 
+    /// Takes pages for our own only where they came from an address or `localhost`. Whoever owns a name can point it at
+    /// a gateway that only this machine reaches (DNS rebinding), which matters where passwords are no secret.
+    pub fn without_names(mut self) -> Origins {
+        self.named = true;
+        self
+    }
+
     /// Whether a WebSocket may be opened (RFC 6455 section 10.2). Programs that aren't browsers send no Origin; they
     /// still have to sign in.
     pub fn admits_websocket(&self, request: &Request) -> bool {
         match self.origin(request) {
             Ok(None) => true,
-            Ok(Some(origin)) => is_own(&origin, request) || self.lists(&origin),
+            Ok(Some(origin)) => self.is_own(&origin, request) || self.lists(&origin),
             Err(BadOrigin) => false,
         }
     }
@@ -55,7 +64,7 @@ impl Origins {
     pub fn cors(&self, request: &Request) -> Cors {
         let origin = match self.origin(request) {
             Ok(None) => return Cors::Same,
-            Ok(Some(origin)) if is_own(&origin, request) => return Cors::Same,
+            Ok(Some(origin)) if self.is_own(&origin, request) => return Cors::Same,
             Ok(Some(origin)) if self.lists(&origin) => origin,
             _ => return Cors::Denied(Response::new(403).header("Vary", "Origin")),
         };
@@ -75,11 +84,18 @@ impl Origins {
     /// Adds to a response what lets the page read it. Credentials (cookies) are never allowed: we have none.
     pub fn grant(&self, request: &Request, response: Response) -> Response {
         match self.origin(request) {
-            Ok(Some(origin)) if !is_own(&origin, request) && self.lists(&origin) => {
+            Ok(Some(origin)) if !self.is_own(&origin, request) && self.lists(&origin) => {
                 allow(response, origin).header("Access-Control-Expose-Headers", "Location, ETag, Link")
             }
             _ => response,
         }
+    }
+
+    /// Whether the page came from the address that the request went to.
+    fn is_own(&self, origin: &str, request: &Request) -> bool {
+        let Some((_, host)) = origin.split_once("://") else { return false };
+        let same = request.header("host").map(str::to_ascii_lowercase).as_deref() == Some(host);
+        same && (!self.named || is_address(host))
     }
 
     fn lists(&self, origin: &str) -> bool {
@@ -104,10 +120,20 @@ fn allow(response: Response, origin: String) -> Response {
     response.header("Access-Control-Allow-Origin", origin).header("Vary", "Origin")
 }
 
-/// Whether the page came from the address that the request went to.
-fn is_own(origin: &str, request: &Request) -> bool {
-    let host = origin.split_once("://").map(|(_, host)| host);
-    host.is_some() && host == request.header("host").map(str::to_ascii_lowercase).as_deref()
+/// Whether a host, with or without a port, is an IP address or `localhost`: what no foreign DNS decides.
+fn is_address(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let local = |name: &str| name == "localhost" || name.ends_with(".localhost");
+    local(name)
+        || host.parse::<IpAddr>().is_ok()
+        || name.parse::<IpAddr>().is_ok()
+        || is_v6(host)
+        || is_v6(name)
+}
+
+fn is_v6(host: &str) -> bool {
+    let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    inside.is_some_and(|inside| inside.parse::<Ipv6Addr>().is_ok())
 }
 
 /// An origin in lower case, if it is one: no path, no user, nothing beyond host and port. Default ports are dropped.
@@ -174,6 +200,24 @@ mod tests {
         assert!(Origins::new(["*"]).unwrap().admits_websocket(&from("null")));
         assert_eq!(Origins::new(["app.example"]), Err(BadOrigin));
         assert_eq!(Origins::new(["https://app.example/x"]), Err(BadOrigin));
+    }
+
+    #[test]
+    fn a_name_that_was_pointed_at_us_makes_no_page_our_own_where_names_are_not_believed() {
+        let admits = |host: &str, origins: Origins| {
+            let text = format!("GET /v1/ws HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n\r\n");
+            origins.admits_websocket(&head::parse(text.as_bytes()).unwrap().0)
+        };
+        for own in ["127.0.0.1:8080", "192.168.1.2", "localhost:8080", "gw.localhost", "[::1]:8080", "[::1]"]
+        {
+            assert!(admits(own, Origins::default().without_names()), "{own}");
+        }
+        for evil in ["evil.example:8080", "localhost.evil.example", "1.evil.example", "xlocalhost"] {
+            assert!(!admits(evil, Origins::default().without_names()), "{evil}");
+            assert!(admits(evil, Origins::default()), "behind a name of its own, passwords protect it");
+        }
+        let listed = Origins::new(["http://gw.example:8080"]).unwrap().without_names();
+        assert!(admits("gw.example:8080", listed));
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub struct Config {
     pub peers: usize,
     /// Most handshakes in progress at once; a ClientHello beyond is dropped and comes again.
     pub handshakes: usize,
-    /// Most handshake datagrams worked on in one pass of the loop.
+    /// Most handshake datagrams worked on in one pass of the loop, at some 300 µs each.
     pub budget: usize,
     /// Most handshake datagrams kept for later passes.
     pub backlog: usize,
@@ -66,7 +66,7 @@ impl Config {
             dtls: Dtls::Auto,
             peers: 10_000,
             handshakes: 500,
-            budget: 32,
+            budget: 8,
             backlog: 2_000,
             paths: 16,
             addresses: 1_000,
