@@ -58,3 +58,22 @@ fn a_phone_calls_a_page_and_both_are_heard() {
         world.finish();
     }
 }
+
+#[test]
+fn a_page_calls_another_page_by_way_of_the_server() {
+    for shards in 1..=3 {
+        let mut world = World::new(&Plan::clean(4, shards));
+        let (alice, bob) = (world.page("alice"), world.page("bob"));
+        world.phones[PBX].forwards.insert("p1".into(), "bob".into());
+        world.pages[bob].scripts.insert("alice".into(), Script::new(1));
+        world.run(seconds(1));
+        world.step(Step::PageDials { page: alice, script: Script::new(1), to: "p1".into() });
+        world.run(seconds(5));
+        for page in [alice, bob] {
+            let heard = world.pages[page].calls[0].peer.as_ref().map_or(0, |peer| peer.media.heard);
+            assert!(heard > 30, "page {page} heard {heard}");
+        }
+        world.finish();
+        assert_eq!(world.gateway.records.len(), 2);
+    }
+}

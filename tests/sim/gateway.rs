@@ -1,5 +1,6 @@
 //! The gateway on the virtual network: whole shards, their sockets, their connections and the mail between them.
 
+use crate::message::Read;
 use crate::net::{Datagram, Event, GATEWAY, Net, Stream, gateway_sip, ms};
 use crate::wiretap::Wiretap;
 use bridgehead::base::{FlowId, Key, Random, RealmId, ShardId, SocketId};
@@ -38,6 +39,9 @@ struct Shard {
     armed: Option<Instant>,
 }
 
+/// See [`Gateway::astray`].
+pub type Astray = Box<dyn FnMut(&Read) -> bool + Send>;
+
 /// All shards of a node.
 pub struct Gateway {
     shards: Vec<Shard>,
@@ -50,8 +54,10 @@ pub struct Gateway {
     pub mail_ms: u64,
     pub records: Vec<Record>,
     pub wiretap: Wiretap,
-    /// Which shard gets the next datagram of SIP, for tests that steer by hand.
-    pub force: Option<usize>,
+    /// Which SIP lands on another shard than its home, for tests that steer by hand; all else then lands at home.
+    pub astray: Option<Astray>,
+    /// Where the next connections land, for such tests.
+    pub landings: VecDeque<usize>,
     /// SIP that came in.
     seen: BTreeSet<Vec<u8>>,
     batch: Batch,
@@ -69,7 +75,8 @@ impl Gateway {
             mail_ms: 0,
             records: Vec::new(),
             wiretap: Wiretap::default(),
-            force: None,
+            astray: None,
+            landings: VecDeque::new(),
             seen: BTreeSet::new(),
             batch: Batch::default(),
             draining: false,
@@ -140,8 +147,14 @@ impl Gateway {
     fn on_sip(&mut self, net: &mut Net, datagram: &Datagram) {
         // `SO_REUSEPORT`: any of them.
         let shards = self.shards.len();
-        let shard = self.force.take().unwrap_or_else(|| net.random.below(shards as u64) as usize);
         let home = usize::from(sip::home(&datagram.data, shards as u8).0);
+        let read = Read::parse(&datagram.data);
+        let strays = self.astray.as_mut().map(|astray| read.is_some_and(|read| astray(&read)));
+        let shard = match strays {
+            None => net.random.below(shards as u64) as usize,
+            Some(true) => (home + 1 + net.random.below(shards as u64 - 1) as usize) % shards,
+            Some(false) => home,
+        };
         let again = !self.seen.insert(datagram.data.clone());
         if home != shard {
             crate::steering::note(net, &datagram.data, again);
@@ -257,7 +270,8 @@ impl Gateway {
 
     /// A browser connects: the system picks a shard.
     pub fn connect(&mut self, net: &mut Net, browser: usize) -> usize {
-        let shard = net.random.below(self.shards.len() as u64) as usize;
+        let random = net.random.below(self.shards.len() as u64) as usize;
+        let shard = self.landings.pop_front().unwrap_or(random);
         self.connections.push(Connection {
             browser,
             shard,

@@ -151,16 +151,23 @@ impl World {
     }
 
     fn plan_call(&mut self, random: &mut Random, call: u32) -> Step {
-        let kind = random.below(3);
+        let kind = random.below(4);
         let page = random.below(self.pages.len() as u64) as usize;
         let phone = random.below(2) as usize;
+        // Pages know each other by name only: one call from each to each.
+        let other = self.pages.iter().position(|other| other.user != self.pages[page].user);
+        let other = other
+            .filter(|&other| kind == 3 && !self.pages[other].scripts.contains_key(&self.pages[page].user));
+        if let Some(other) = other {
+            return self.plan_web_call(random, call, page, other);
+        }
         let (from, to) = match kind {
             0 => (Party::Phone(phone), Party::Phone(1 - phone)),
-            1 => (Party::Page(page), Party::Phone(phone)),
+            1 | 3 => (Party::Page(page), Party::Phone(phone)),
             _ => (Party::Phone(PBX), Party::User(page)),
         };
         let callee_script = callee(random, call, kind == 2);
-        let caller_script = caller(random, &callee_script, kind == 1);
+        let caller_script = caller(random, &callee_script, kind == 1 || kind == 3);
         self.planned.push(Planned {
             caller: from,
             callee: to,
@@ -186,6 +193,27 @@ impl World {
 /// Whoever sends garbage; the last of them has the carrier's right to speak.
 pub fn is_vandal(address: SocketAddr) -> bool {
     matches!(address.ip(), IpAddr::V4(ip) if ip.octets()[..3] == [10, 0, 1] && ip.octets()[3] >= 200)
+}
+
+impl World {
+    /// A call from a page to a page: out to the server, and back.
+    fn plan_web_call(&mut self, random: &mut Random, call: u32, page: usize, other: usize) -> Step {
+        let callee_script = callee(random, call, true);
+        let caller_script = caller(random, &callee_script, true);
+        self.planned.push(Planned {
+            caller: Party::Page(page),
+            callee: Party::User(other),
+            caller_script: caller_script.clone(),
+            callee_script: callee_script.clone(),
+        });
+        let (from, to) = (self.pages[page].user.clone(), self.pages[other].user.clone());
+        for page in self.pages.iter_mut().filter(|page| page.user == to) {
+            page.scripts.insert(from.clone(), callee_script.clone());
+        }
+        let number = format!("p{call}");
+        self.phones[PBX].forwards.insert(number.clone(), to);
+        Step::PageDials { page, script: caller_script, to: number }
+    }
 }
 
 fn garbage(random: &mut Random) -> Step {

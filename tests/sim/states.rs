@@ -7,7 +7,7 @@ pub const ALL: &[&str] = &[
     "answered",
     "browser_gone_mid_call",
     "browser_hold",
-    // "browser_to_browser",
+    "browser_to_browser",
     "busy",
     "bye_crossing",
     "cancel",

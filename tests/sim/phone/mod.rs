@@ -5,6 +5,7 @@ mod callee;
 mod caller;
 mod dialog;
 mod leg;
+mod proxy;
 mod registrar;
 
 pub use leg::{Leg, State};
@@ -80,6 +81,8 @@ pub struct Phone {
     /// What to do with calls to these numbers.
     pub scripts: BTreeMap<String, Script>,
     pub registrar: Option<Registrar>,
+    /// Numbers that belong to users of the registrar.
+    pub forwards: BTreeMap<String, String>,
     /// User name and password that INVITEs must be signed with where a script asks for it.
     pub password: (String, String),
     clients: Vec<Client>,
@@ -98,6 +101,7 @@ impl Phone {
             legs: Vec::new(),
             scripts: BTreeMap::new(),
             registrar: None,
+            forwards: BTreeMap::new(),
             password: ("gateway".into(), "open sesame".into()),
             clients: Vec::new(),
             servers: Vec::new(),
@@ -133,6 +137,9 @@ impl Phone {
             return self.on_media(net, datagram);
         }
         net.check(datagram.from == gateway_sip(), || format!("SIP from {}", datagram.from));
+        if self.forward(net, datagram) {
+            return;
+        }
         let Some(read) = Read::parse(&datagram.data) else {
             net.fault(&format!("unreadable: {}", String::from_utf8_lossy(&datagram.data)));
         };
