@@ -23,29 +23,56 @@ fn a_server_that_forks_one_call_to_two_of_our_users_rings_both() {
     assert_eq!((net.take("SIP/2.0 482").len(), net.names(0).len()), (1, 2));
 }
 
+/// A call that came in with these headers, answered: its leg, and our To value.
+fn up(net: &mut Net, extra: &str) -> (LegId, String) {
+    net.inject(B, 0, &invite("z9hG4bK1", "bob", extra));
+    net.run(Duration::from_millis(50));
+    let leg = net.incoming(0).leg;
+    net.command(0, Command::Answer { leg, session: None });
+    net.run(Duration::from_millis(50));
+    let to = header(&net.last(A, "SIP/2.0 200"), "To").to_owned();
+    let ack = invite("z9hG4bK2", "bob", "").replace("INVITE", "ACK");
+    net.inject(B, 0, &ack.replace("To: <sip:group@x>", &format!("To: {to}")));
+    net.run(Duration::from_millis(50));
+    (leg, to)
+}
+
 #[test]
 fn a_folded_route_does_not_keep_us_from_hanging_up() {
     let mut net = Net::scripted(|_| {});
-    net.inject(
-        B,
-        0,
-        &invite("z9hG4bK1", "bob", "Record-Route: <sip:192.0.2.2;lr>;a=1\r\n ;b=\"x\r\n y\"\r\n"),
-    );
-    net.run(Duration::from_millis(50));
-    let leg = net.incoming(0).leg;
-    net.command(0, Command::Answer { leg, session: Some(sdp(2)) });
-    net.run(Duration::from_millis(50));
-    let answer = net.last(A, "SIP/2.0 200");
-    let ack = invite("z9hG4bK2", "bob", "")
-        .replace("INVITE", "ACK")
-        .replace("To: <sip:group@x>", &format!("To: {}", header(&answer, "To")));
-    net.inject(B, 0, &ack);
-    net.run(Duration::from_millis(50));
+    let (leg, _) = up(&mut net, "Record-Route: <sip:192.0.2.2;lr>;a=1\r\n ;b=\"x\r\n y\"\r\n");
     net.command(0, end(leg));
     net.run(Duration::from_millis(50));
     let byes = net.take("BYE");
     assert_eq!((byes.len(), net.stack(0).counters().refused_writes), (1, 0));
     assert_eq!(header(&byes[0], "Route"), "<sip:192.0.2.2;lr>;a=1;b=\"x y\"");
+}
+
+#[test]
+fn a_change_once_refused_stays_refused_when_it_is_sent_again() {
+    let mut net = Net::scripted(|_| {});
+    let (leg, to) = up(&mut net, "");
+    net.command(0, Command::Offer { leg, offer: sdp(3) });
+    net.run(Duration::from_millis(50));
+    let ours = net.take("INVITE").remove(0);
+    let theirs = invite("z9hG4bK3", "bob", "")
+        .replace("To: <sip:group@x>", &format!("To: {to}"))
+        .replace("CSeq: 1", "CSeq: 2");
+    net.inject(B, 0, &theirs);
+    net.run(Duration::from_millis(50));
+    assert_eq!(net.take("SIP/2.0 491").len(), 1);
+    // The way is free now, but the 491 may be under way: two answers to one request would tear the call apart.
+    net.answer(&ours, 488, "q", &[], None);
+    net.run(Duration::from_millis(50));
+    net.inject(B, 0, &theirs);
+    net.run(Duration::from_millis(50));
+    assert_eq!(net.take("SIP/2.0 491").len(), 1);
+    assert!(!net.heard(0, "Offered"));
+    // One with the next number is heard.
+    let next = theirs.replace("z9hG4bK3", "z9hG4bK4").replace("CSeq: 2", "CSeq: 3");
+    net.inject(B, 0, &next);
+    net.run(Duration::from_millis(50));
+    assert!(net.heard(0, "Offered"));
 }
 
 #[test]
