@@ -143,6 +143,7 @@ impl Calls {
             ended: now.unix,
             cause: reason.cause,
             code: reason.code,
+            quality: [None, None],
         })));
     }
 
@@ -269,7 +270,18 @@ impl Calls {
         core.open(&mut outbound, None);
         let ring = core.arm(now, core.config.ring, id, Timer::Ring);
         let state = State::Preparing(Preparing { offer: incoming.offer, ring });
-        let call = Call { id, facts, incoming: inbound, outgoing: outbound, joined: false, state };
+        let mut call = Call {
+            id,
+            facts,
+            incoming: inbound,
+            outgoing: outbound,
+            joined: false,
+            beat: None,
+            judged: None,
+            one_way: false,
+            state,
+        };
+        call.arm_pulse(core, now);
         // The key was free a moment ago, and nobody else inserts.
         let _ = self.slots.insert(call);
     }
@@ -295,6 +307,9 @@ impl Calls {
             webrtc::Event::Connected { leg, peer, keys } => self.with_peer(leg, peer, |_, core, _| {
                 core.media(media::Command::Keys { leg, keys });
             }),
+            webrtc::Event::Heard { leg, peer, at } => {
+                self.with_peer(leg, peer, |call, _, end| call.on_heard(end, at));
+            }
             webrtc::Event::Failed { leg, peer, .. } => self.with(leg, |call, core| {
                 // It may fail before it stood.
                 match call.end_of_peer(leg, peer).or_else(|| call.opening(leg)) {
@@ -324,6 +339,9 @@ impl Calls {
                     call.on_media(core, now, end, Opened { address, ssrc, cname });
                 }
             }),
+            media::Event::Stats { leg, stats } => {
+                self.with(leg, |call, core| call.on_stats(core, now, leg, &stats));
+            }
             media::Event::Full { leg } => {
                 if !self.core.media.remove(&leg) {
                     self.core.counters.stray += 1;
@@ -346,6 +364,10 @@ impl Calls {
                 call.finish(core, now, Reason { cause: Cause::Unreachable, code: 504 }, None);
             }
             Timer::Retry => call.on_retry(core),
+            Timer::Pulse => {
+                call.beat = None;
+                call.on_pulse(core, now);
+            }
         });
     }
 
@@ -369,7 +391,12 @@ fn session_of(event: &Event) -> Option<&Session> {
         Event::Progress { answer, .. } | Event::Answered { answer, .. } => answer.as_deref(),
         Event::Offered { offer, .. } => offer.as_deref(),
         Event::Accepted { answer, .. } => Some(answer),
-        Event::Withdrawn { .. } | Event::Refused { .. } | Event::Ended { .. } => None,
+        Event::Withdrawn { .. }
+        | Event::Refused { .. }
+        | Event::Lost { .. }
+        | Event::Found { .. }
+        | Event::Asked { .. }
+        | Event::Ended { .. } => None,
     }
 }
 
@@ -430,7 +457,7 @@ impl Machine for Calls {
         assert!(self.slots.len() <= self.core.config.calls);
         assert_eq!(self.core.legs.len(), 2 * self.slots.len(), "each call has two legs");
         assert_eq!(self.core.media.len(), 2 * self.slots.len(), "each leg has one media side");
-        assert!(self.core.wheel.len() <= 2 * self.slots.len(), "a timer outlived its call");
+        assert!(self.core.wheel.len() <= 3 * self.slots.len(), "a timer outlived its call");
         let mut peers = 0;
         let mut accounts: Map<_, u32> = Map::default();
         for (id, call) in self.slots.iter() {

@@ -29,6 +29,18 @@ pub struct Config {
     /// From dialling a SIP server to its first reply; none by default, as the SIP room watches that itself, challenges
     /// in between left out.
     pub first_reply: Option<Duration>,
+    /// How often a call looks who is still there.
+    pub pulse: Duration,
+    /// A browser whose media gives no sign of life for so long is suspect.
+    pub suspect: Duration,
+    /// And for so long, gone, even while its signalling stands (RFC 7675 section 5.1).
+    pub gone: Duration,
+    /// How long a call outlives its browser's signalling while media gives signs of life.
+    pub signalling_grace: Duration,
+    /// And while it gives none.
+    pub browser_grace: Duration,
+    /// A SIP party that should send and is silent for so long ends its call; `None`: never.
+    pub media_timeout: Option<Duration>,
     /// From [`super::Input::Drain`] to the end of all calls.
     pub drain: Duration,
 }
@@ -46,6 +58,12 @@ impl Default for Config {
             calls_per_account: 16,
             ring: Duration::from_mins(3),
             first_reply: None,
+            pulse: Duration::from_secs(2),
+            suspect: Duration::from_secs(10),
+            gone: Duration::from_secs(30),
+            signalling_grace: Duration::from_mins(1),
+            browser_grace: Duration::from_secs(20),
+            media_timeout: Some(Duration::from_mins(1)),
             drain: Duration::from_secs(30),
         }
     }

@@ -40,6 +40,18 @@ counters! {
         silent_timeouts,
         /// Ended: a WebRTC transport failed.
         media_lost,
+        /// Ended: a browser gave no sign of life for its grace.
+        browsers_gone,
+        /// Ended: a SIP party that should send was silent for too long.
+        media_timeouts,
+        /// Browsers whose signalling connection was lost in a call.
+        signalling_lost,
+        /// Browsers that gave no sign of life for a while in a call.
+        suspects,
+        /// Calls in which one party was heard and the other one, that should be, was not.
+        one_way,
+        /// Calls that a browser took over with another peer connection (a page reloaded).
+        takeovers,
         /// Ended at the drain's deadline.
         drained,
         /// Re-offers of our own, because the far side chose another codec than is sent.
@@ -70,6 +82,8 @@ pub(super) enum Timer {
     FirstReply,
     /// A refused re-offer is due again.
     Retry,
+    /// Who is still there?
+    Pulse,
 }
 
 /// What all calls share.

@@ -4,7 +4,7 @@ use super::Output;
 use super::core::Core;
 use super::record::Record;
 use super::state::{Call, End, State};
-use crate::base::{Now, PeerId};
+use crate::base::{LegId, Now, PeerId};
 use crate::leg::{Cause, Command, Reason};
 
 /// What a browser hears of its call that was never answered: what happened, and the code that said so.
@@ -70,6 +70,9 @@ impl Call {
             return;
         }
         self.cancel_timers(core);
+        if let Some(beat) = self.beat.take() {
+            core.wheel.cancel(beat);
+        }
         let answered = self.facts.answered.is_some();
         let outgoing = self.outgoing.signalled.then_some(self.outgoing.leg);
         for end in [End::Out, End::In] {
@@ -83,12 +86,19 @@ impl Call {
             if std::mem::take(&mut half.signalled) && gone != Some(end) {
                 core.leg(Command::End { leg: half.leg, reason: said });
             }
-            core.close(half);
         }
+        self.leave_record(core, now, reason, outgoing);
+        // After the record: the shard still finds the legs' last numbers when it takes that.
+        core.close(&mut self.outgoing);
+        core.close(&mut self.incoming);
         for account in self.facts.accounts() {
             core.uncount_account(account);
         }
         core.counters.ended += 1;
+        self.state = State::Over;
+    }
+
+    fn leave_record(&self, core: &mut Core, now: Now, reason: Reason, outgoing: Option<LegId>) {
         let facts = &self.facts;
         core.outbox.push_back(Output::Record(Box::new(Record {
             call: Some(self.id),
@@ -104,8 +114,8 @@ impl Call {
             ended: now.unix,
             cause: reason.cause,
             code: reason.code,
+            quality: [None, None],
         })));
-        self.state = State::Over;
     }
 
     /// Disarms what the state has armed.

@@ -1,5 +1,6 @@
 //! One half of a call: a leg with its signalling side, its media side, its transport, and both its descriptions.
 
+use super::pulse::Pulse;
 use crate::base::{LegId, PeerId, Side};
 use crate::media::{Format, Kind};
 use crate::sdp::negotiate::Shared;
@@ -85,6 +86,8 @@ pub(super) struct Half {
     pub(super) stream: usize,
     /// What both descriptions share now, in the order that we prefer for sending: theirs.
     pub(super) formats: Vec<Shared>,
+    /// Whether its party is still there.
+    pub(super) pulse: Pulse,
     /// Every payload type that the stream has had: numbers keep their meaning.
     pub(super) known: Vec<Payload>,
 }
@@ -115,6 +118,7 @@ impl Half {
             pending: Pending::None,
             stream: 0,
             formats: Vec::new(),
+            pulse: Pulse::default(),
             known: Vec::new(),
         }
     }

@@ -13,6 +13,7 @@ mod core;
 mod describe;
 mod finish;
 mod half;
+mod pulse;
 mod record;
 mod setup;
 mod state;

@@ -2,7 +2,7 @@
 
 use crate::base::redact::User;
 use crate::base::{CallId, LegId};
-use crate::leg::{Cause, Party, Source, Target};
+use crate::leg::{Cause, Party, Quality, Source, Target};
 use std::fmt;
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub struct Record {
     pub cause: Cause,
     /// The SIP code beside it, 0 for an ordinary hang-up.
     pub code: u16,
+    /// How the media of the incoming and of the outgoing leg went: filled in by the shard, where there was any.
+    pub quality: [Option<Box<Quality>>; 2],
 }
 
 impl Record {
@@ -71,6 +73,23 @@ impl fmt::Display for Record {
         if self.answered.is_some() {
             write!(f, " talked_ms={}", self.talked().as_millis())?;
         }
-        write!(f, " cause={} code={}", self.cause.name(), self.code)
+        write!(f, " cause={} code={}", self.cause.name(), self.code)?;
+        for (side, quality) in ["in", "out"].into_iter().zip(&self.quality) {
+            let Some(q) = quality.as_deref().filter(|q| q.packets_received + q.packets_sent > 0) else {
+                continue;
+            };
+            write!(f, " {side}_codec={} {side}_packets={}/{}", q.codec, q.packets_received, q.packets_sent)?;
+            write!(f, " {side}_lost={}/{}", q.lost, q.remote_lost)?;
+            write!(f, " {side}_jitter_ms={}/{}", q.jitter.as_millis(), q.remote_jitter.as_millis())?;
+            if let Some(trip) = q.round_trip {
+                write!(f, " {side}_rtt_ms={}", trip.as_millis())?;
+            }
+            for (way, mos) in [("received", q.mos_received), ("sent", q.mos_sent)] {
+                if mos > 0 {
+                    write!(f, " {side}_mos_{way}={}.{:02}", mos / 100, mos % 100)?;
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use super::half::{Half, Pending, Transport};
 use crate::base::{CallId, LegId, Now, PeerId, TimerId};
 use crate::leg::{Account, Event, Fork, Party, Source, Target};
 use crate::sdp::Session;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is known of a call from its beginning on, and goes into its record.
 #[derive(Debug)]
@@ -102,6 +102,12 @@ pub(super) struct Call {
     pub(super) outgoing: Half,
     /// The media plane was told to let them hear each other.
     pub(super) joined: bool,
+    /// The next look at who is still there.
+    pub(super) beat: Option<TimerId>,
+    /// When its sound was last judged.
+    pub(super) judged: Option<Instant>,
+    /// Media went one way only.
+    pub(super) one_way: bool,
     pub(super) state: State,
 }
 
@@ -161,6 +167,9 @@ impl Call {
             Event::Accepted { answer, .. } => self.on_accepted(core, now, end, answer),
             Event::Withdrawn { .. } => self.on_withdrawn(core, end),
             Event::Refused { reason, .. } => self.on_refused(core, now, end, reason),
+            Event::Lost { .. } => self.on_signalling(core, now, end, false),
+            Event::Found { .. } => self.on_signalling(core, now, end, true),
+            Event::Asked { .. } => self.on_asked(core, end),
             // An incoming leg neither rings nor answers; a known one does not come in again.
             Event::Progress { .. } | Event::Answered { .. } | Event::Incoming(_) => core.counters.stray += 1,
         }

@@ -130,13 +130,24 @@ pub struct Calls {
     pub first_reply_s: u32,
     /// Seconds that running calls have after SIGTERM.
     pub drain_s: u32,
-    /// Seconds that a browser's calls outlive its signalling connection.
+    /// Seconds that a browser's calls outlive its signalling connection while its media gives no sign of life.
     pub browser_grace_s: u32,
+    /// Seconds that a browser's calls outlive its signalling connection while its media goes on.
+    pub signalling_grace_s: u32,
+    /// Seconds after which a SIP party that should send and is silent ends its call. 0: never.
+    pub media_timeout_s: u32,
 }
 
 impl Default for Calls {
     fn default() -> Self {
-        Calls { ring_s: 180, first_reply_s: 5, drain_s: 30, browser_grace_s: 20 }
+        Calls {
+            ring_s: 180,
+            first_reply_s: 5,
+            drain_s: 30,
+            browser_grace_s: 20,
+            signalling_grace_s: 60,
+            media_timeout_s: 60,
+        }
     }
 }
 

@@ -113,7 +113,7 @@ fn signal_of(file: &File, shards: u8) -> signal::Config {
     let mut config = signal::Config {
         max_sessions: share(file.limits.sessions, shards),
         max_sessions_per_user: file.limits.sessions_per_user as usize,
-        grace: seconds(file.calls.browser_grace_s),
+        grace: seconds(file.calls.signalling_grace_s),
         ..signal::Config::default()
     };
     for user in &file.user {
@@ -128,6 +128,9 @@ fn call_of(file: &File, shards: u8) -> call::Config {
         calls: share(file.limits.calls, shards),
         ring: seconds(file.calls.ring_s),
         drain: seconds(file.calls.drain_s),
+        signalling_grace: seconds(file.calls.signalling_grace_s),
+        browser_grace: seconds(file.calls.browser_grace_s),
+        media_timeout: Some(file.calls.media_timeout_s).filter(|&s| s > 0).map(seconds),
         // The SIP stack watches its trunks itself.
         first_reply: None,
         ..call::Config::default()

@@ -7,10 +7,12 @@
 //! room knows the leg no more, after [`Command::End`] the call machine knows it no more (the room still finishes its
 //! protocol: CANCEL, BYE, a challenged BYE). An event or command for a leg that its reader has forgotten is ignored.
 
+mod quality;
 mod reason;
 
 pub use crate::base::{LegId, ShardId, Side};
 use crate::sdp::Session;
+pub use quality::{Level, Quality, Sound};
 pub use reason::{Cause, Reason};
 use std::sync::Arc;
 
@@ -169,6 +171,21 @@ pub enum Event {
         /// Why.
         reason: Reason,
     },
+    /// A browser's signalling connection is gone; the leg goes on as long as the call machine lets it.
+    Lost {
+        /// The leg.
+        leg: LegId,
+    },
+    /// The browser is back.
+    Found {
+        /// The leg.
+        leg: LegId,
+    },
+    /// A browser asks how its media goes. To be met by [`Command::Quality`].
+    Asked {
+        /// The leg.
+        leg: LegId,
+    },
     /// The leg is over: hung up, cancelled, failed, or refused by the far side.
     Ended {
         /// The leg.
@@ -189,6 +206,9 @@ impl Event {
             | Event::Accepted { leg, .. }
             | Event::Withdrawn { leg }
             | Event::Refused { leg, .. }
+            | Event::Lost { leg }
+            | Event::Found { leg }
+            | Event::Asked { leg }
             | Event::Ended { leg, .. } => *leg,
         }
     }
@@ -237,6 +257,15 @@ pub enum Command {
         /// Why.
         reason: Reason,
     },
+    /// How a browser's media goes (never to SIP).
+    Quality {
+        /// The leg.
+        leg: LegId,
+        /// The numbers so far.
+        quality: Box<Quality>,
+        /// How the call sounds, where that changed.
+        sound: Option<Sound>,
+    },
     /// End the leg in whatever way its state asks for: reject, cancel or hang up.
     End {
         /// The leg.
@@ -256,6 +285,7 @@ impl Command {
             | Command::Offer { leg, .. }
             | Command::Accept { leg, .. }
             | Command::Refuse { leg, .. }
+            | Command::Quality { leg, .. }
             | Command::End { leg, .. } => *leg,
         }
     }

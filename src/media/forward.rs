@@ -240,9 +240,13 @@ impl Inbound {
         self.packets += 1;
         self.octets += octets as u64;
         let clock = (!payload.beat.event).then_some(payload.beat.clock);
+        if clock.is_some() {
+            self.number = Some(header.payload_type);
+        }
         match &mut self.reception {
             Some(reception) if reception.ssrc == header.ssrc => reception.hear(arrived, header, clock),
             reception => {
+                self.lost += reception.as_ref().map_or(0, super::reception::Reception::lost);
                 let mut new = super::reception::Reception::new(header, payload.beat.clock);
                 new.hear(arrived, header, clock);
                 *reception = Some(new);
@@ -293,6 +297,9 @@ impl Outbound {
         self.packets += 1;
         self.octets += octets as u64;
         self.clock = payload.beat.clock;
+        if !payload.beat.event {
+            self.number = Some(number);
+        }
         Ok(Sent { socket, to, octets, splice: slot.splice })
     }
 }

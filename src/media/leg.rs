@@ -5,7 +5,7 @@ use super::latch::Latch;
 use super::ports::Pair;
 use super::reception::Reception;
 use super::timeline::Timeline;
-use super::{Agreed, Kind, srtp};
+use super::{Agreed, Codec, Format, Kind, srtp};
 use crate::base::{LegId, Random, SocketId, TimerId};
 use crate::rtp::Keys;
 use smallvec::SmallVec;
@@ -18,13 +18,15 @@ use std::time::{Duration, Instant};
 const RETIRED: usize = 1024;
 
 /// The numbers of a leg, for call records and consoles.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
+    /// The codec of the packets that came last, else of those that were sent last.
+    pub codec: Option<Codec>,
     /// Packets from the party that were valid and agreed on.
     pub packets_received: u64,
     /// Their payload bytes.
     pub octets_received: u64,
-    /// Packets of theirs that never came (negative: duplicates), of the present source.
+    /// Packets of theirs that never came (negative: duplicates).
     pub lost: i64,
     /// Jitter of what comes.
     pub jitter: Duration,
@@ -56,6 +58,10 @@ pub(super) struct Inbound {
     pub(super) reception: Option<Reception>,
     pub(super) packets: u64,
     pub(super) octets: u64,
+    /// Losses of sources that came before the present one.
+    pub(super) lost: i64,
+    /// The payload type of the call's codec, as it came last.
+    pub(super) number: Option<u8>,
     pub(super) last_heard: Option<Instant>,
 }
 
@@ -74,6 +80,8 @@ pub(super) struct Outbound {
     pub(super) timeline: Timeline,
     pub(super) packets: u64,
     pub(super) octets: u64,
+    /// The payload type of the call's codec, as it went last.
+    pub(super) number: Option<u8>,
     /// `packets` at the last report.
     pub(super) reported: u64,
     /// The payload's clock, for what the party says of jitter.
@@ -114,6 +122,8 @@ impl Leg {
                 reception: None,
                 packets: 0,
                 octets: 0,
+                lost: 0,
+                number: None,
                 last_heard: None,
             },
             outbound: Outbound {
@@ -127,6 +137,7 @@ impl Leg {
                 timeline: Timeline::new(random.u64()),
                 packets: 0,
                 octets: 0,
+                number: None,
                 reported: 0,
                 clock: 8000,
             },
@@ -216,13 +227,22 @@ impl Leg {
         Some((self.pair?.rtcp, self.inbound.rtcp_latch.target()?))
     }
 
+    /// The codec in use: of what comes, else of what goes.
+    fn codec(&self) -> Option<Codec> {
+        let formats = &self.agreed.as_ref()?.formats;
+        let of = |found: Option<&Format>| found.map(|format| format.codec.clone());
+        of(formats.iter().find(|format| Some(format.receive) == self.inbound.number))
+            .or_else(|| of(formats.iter().find(|format| Some(format.send) == self.outbound.number)))
+    }
+
     pub(super) fn stats(&self) -> Stats {
         let reception = self.inbound.reception.as_ref();
         let jitter = u64::from(self.remote_jitter) * 1_000_000_000 / u64::from(self.outbound.clock.max(1));
         Stats {
+            codec: self.codec(),
             packets_received: self.inbound.packets,
             octets_received: self.inbound.octets,
-            lost: reception.map_or(0, Reception::lost),
+            lost: self.inbound.lost + reception.map_or(0, Reception::lost),
             jitter: reception.map_or(Duration::ZERO, Reception::jitter),
             packets_sent: self.outbound.packets,
             octets_sent: self.outbound.octets,

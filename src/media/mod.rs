@@ -7,6 +7,7 @@ mod latch;
 mod leg;
 mod plane;
 mod ports;
+mod quality;
 mod reception;
 mod reports;
 pub mod srtp;
@@ -17,6 +18,7 @@ mod timeline;
 pub use config::{Config, Counters, Latch, Realm};
 pub use leg::Stats;
 pub use plane::Plane;
+pub use quality::{mos, opinion};
 
 use crate::base::{LegId, RealmId, RouteId, SocketId};
 use crate::rtp::Keys;
@@ -110,6 +112,11 @@ pub enum Command {
         /// The other.
         b: LegId,
     },
+    /// How does the leg's media go? Answered by [`Event::Stats`].
+    Ask {
+        /// The leg.
+        leg: LegId,
+    },
     /// The leg has no media any more; its ports rest.
     Close {
         /// The leg.
@@ -136,6 +143,13 @@ pub enum Event {
     Full {
         /// The leg.
         leg: LegId,
+    },
+    /// How the leg's media goes.
+    Stats {
+        /// The leg.
+        leg: LegId,
+        /// Its numbers.
+        stats: Box<Stats>,
     },
 }
 

@@ -103,6 +103,7 @@ impl Plane {
             Command::Path { leg, address } => self.path(leg, address),
             Command::Keys { leg, keys } => self.keys(leg, keys),
             Command::Join { a, b } => self.join(a, b),
+            Command::Ask { leg } => self.on_ask(leg),
             Command::Close { leg } => self.close(now, leg),
         };
         if done.is_none() {
@@ -364,6 +365,12 @@ impl Plane {
         // RTP legs have no SRTP yet: keys for one are a mistake, and must not half work.
         let leg = self.legs[slot].as_deref_mut().filter(|leg| leg.kind == Kind::Web)?;
         leg.on_keys(keys, sources, &mut self.random).then_some(())
+    }
+
+    fn on_ask(&mut self, leg: LegId) -> Option<()> {
+        let stats = Box::new(self.stats(leg)?);
+        self.tell(Event::Stats { leg, stats });
+        Some(())
     }
 
     fn join(&mut self, a: LegId, b: LegId) -> Option<()> {

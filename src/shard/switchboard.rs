@@ -80,11 +80,26 @@ impl Core {
             call::Output::Leg(command) => self.on_command(now, command),
             call::Output::Web(command) => self.peers.handle_input(now, webrtc::Input::Command(command)),
             call::Output::Media(command) => self.plane.handle_command(now, command),
-            call::Output::Record(record) => self.outputs.push_back(Output::Record(record)),
+            call::Output::Record(mut record) => {
+                // The last numbers, until the legs' media sides are closed by the next commands.
+                record.quality = [Some(record.incoming), record.outgoing].map(|leg| self.quality(leg?));
+                self.outputs.push_back(Output::Record(record));
+            }
         }
     }
 
+    fn quality(&self, leg: leg::LegId) -> Option<Box<leg::Quality>> {
+        self.plane.stats(leg).map(|stats| Box::new(stats.quality()))
+    }
+
     fn on_command(&mut self, now: Now, command: leg::Command) {
+        if let leg::Command::End { leg, .. } = command
+            && leg.side() == Side::Web
+            && let Some(quality) = self.quality(leg)
+        {
+            let last = leg::Command::Quality { leg, quality, sound: None };
+            self.hub.handle_input(now, signal::Input::Command(last));
+        }
         match command.leg().side() {
             Side::Sip => self.stack.handle_input(now, sip::Input::Command(command)),
             Side::Web => self.hub.handle_input(now, signal::Input::Command(command)),

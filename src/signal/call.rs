@@ -4,6 +4,7 @@ use super::Output;
 use super::hub::Hub;
 use super::message::{self, Carried, Event, Refusal, Reply, Request};
 use super::party::parse_dialled;
+use super::quality::Stats;
 use super::registration::Standing;
 use super::session::SIGNED_OUT;
 use crate::base::{LegId, SessionId, Side, TimerId};
@@ -25,6 +26,10 @@ pub(super) struct Call {
     pub(super) theirs: Option<u64>,
     /// Our `update` that waits for `accept`, until then.
     pub(super) ours: Option<TimerId>,
+    /// The browser's `stats` that waits for its answer, by request id.
+    pub(super) asking: Option<u64>,
+    /// How its media goes, as it was told last.
+    pub(super) quality: Option<Box<leg::Quality>>,
 }
 
 /// How far a call is.
@@ -193,15 +198,24 @@ impl Hub {
         if let Some(session) = self.sessions.get_mut(call.session) {
             session.calls.retain(|(_, other)| *other != leg);
         }
-        if let Some(id) = call.theirs {
+        for id in [call.theirs, call.asking].into_iter().flatten() {
             self.answer_update(call.session, id, Err(Refusal::UNKNOWN_CALL));
         }
         let (name, code) = (reason.cause.name(), reason.code);
-        self.tell(call.session, &Event::Ended { call: &call.key, reason: name, code });
+        let stats = call.quality.as_deref().map(Stats::from);
+        self.tell(call.session, &Event::Ended { call: &call.key, reason: name, code, stats });
     }
 
     pub(super) fn add_call(&mut self, leg: LegId, id: SessionId, key: Arc<str>, state: State) {
-        let call = Call { session: id, key: key.clone(), state, theirs: None, ours: None };
+        let call = Call {
+            session: id,
+            key: key.clone(),
+            state,
+            theirs: None,
+            ours: None,
+            asking: None,
+            quality: None,
+        };
         self.calls.insert(leg, call);
         if let Some(session) = self.sessions.get_mut(id) {
             session.calls.push((key, leg));
@@ -210,8 +224,14 @@ impl Hub {
 
     /// Answers the browser's `update`.
     pub(super) fn answer_update(&mut self, session: SessionId, id: u64, result: Result<String, Refusal>) {
+        let carried = result.map(|sdp| Carried { sdp: Some(sdp), ..Carried::default() });
+        self.answer_later(session, id, carried);
+    }
+
+    /// Answers a request that waited for the call machine.
+    pub(super) fn answer_later(&mut self, session: SessionId, id: u64, result: Result<Carried<'_>, Refusal>) {
         let reply = match result {
-            Ok(sdp) => Reply::Ok { id, carried: Carried { sdp: Some(sdp), ..Carried::default() } },
+            Ok(carried) => Reply::Ok { id, carried },
             Err(refusal) => {
                 self.counters.refusals += 1;
                 Reply::refused(Some(id), refusal)
@@ -229,10 +249,16 @@ impl Hub {
     /// Whether a request waits for the call machine.
     pub(super) fn waits(&self, session: SessionId, request: u64) -> bool {
         let legs = self.sessions.get(session).map_or(&[][..], |session| &session.calls);
-        legs.iter().any(|(_, leg)| self.calls.get(leg).is_some_and(|call| call.theirs == Some(request)))
+        legs.iter().any(|(_, leg)| {
+            self.calls.get(leg).is_some_and(|call| [call.theirs, call.asking].contains(&Some(request)))
+        })
     }
 
-    fn call(&mut self, session: SessionId, request: &Request) -> Result<(LegId, &mut Call), Refusal> {
+    pub(super) fn call(
+        &mut self,
+        session: SessionId,
+        request: &Request,
+    ) -> Result<(LegId, &mut Call), Refusal> {
         let key = request.call.as_deref().ok_or(Refusal::NO_CALL)?;
         let leg =
             self.sessions.get(session).and_then(|session| session.leg(key)).ok_or(Refusal::UNKNOWN_CALL)?;

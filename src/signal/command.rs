@@ -26,6 +26,7 @@ impl Hub {
             Command::Offer { offer, .. } => self.on_offer(now, leg, &offer),
             Command::Accept { answer, .. } => self.on_verdict(leg, Ok(&answer)),
             Command::Refuse { reason, .. } => self.on_verdict(leg, Err(reason)),
+            Command::Quality { quality, sound, .. } => self.on_quality(leg, quality, sound),
             Command::End { reason, .. } => self.drop_call(leg, reason),
         }
     }

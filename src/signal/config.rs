@@ -88,7 +88,7 @@ pub struct Config {
     pub max_source_failures: u32,
     /// How long a connection may take to sign in.
     pub connect_timeout: Duration,
-    /// How long a session outlives its connection.
+    /// How long a session outlives its connection. Its calls end sooner where the call machine finds them dead.
     pub grace: Duration,
     /// How long a browser may take to accept an `update`.
     pub update_timeout: Duration,
@@ -112,7 +112,7 @@ impl Default for Config {
             max_failures: 5,
             max_source_failures: 30,
             connect_timeout: Duration::from_secs(10),
-            grace: Duration::from_secs(20),
+            grace: Duration::from_mins(1),
             update_timeout: Duration::from_secs(10),
         }
     }

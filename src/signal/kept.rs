@@ -40,6 +40,7 @@ impl About {
             Event::Media { call, .. }
             | Event::Ringing { call, .. }
             | Event::Answered { call }
+            | Event::Quality { call, .. }
             | Event::Update { call, .. } => About::Call((*call).into()),
         }
     }
@@ -158,7 +159,7 @@ mod tests {
     use super::*;
 
     fn ended(call: &str) -> Event<'_> {
-        Event::Ended { call, reason: "hangup", code: 0 }
+        Event::Ended { call, reason: "hangup", code: 0, stats: None }
     }
 
     fn kept(events: &[Event<'_>]) -> Kept {

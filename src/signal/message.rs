@@ -1,6 +1,7 @@
 //! The messages of `SCHEMA.md` as types.
 
 use super::config::IceServer;
+use super::quality::Stats;
 use crate::leg::{Party, Reason};
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,8 @@ pub(super) struct Carried<'a> {
     pub(super) sdp: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) resume: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stats: Option<Stats<'a>>,
 }
 
 /// The answer to a request.
@@ -151,14 +154,47 @@ impl<'a> From<&'a Party> for Caller<'a> {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Event<'a> {
     Registered,
-    Unregistered { reason: &'static str, code: u16 },
-    Media { call: &'a str, sdp: String },
-    Ringing { call: &'a str, code: u16 },
-    Answered { call: &'a str },
-    Incoming { call: &'a str, from: Caller<'a>, to: &'a str, sdp: String },
-    Update { call: &'a str, sdp: String },
-    Ended { call: &'a str, reason: &'static str, code: u16 },
-    Closed { reason: &'static str },
+    Unregistered {
+        reason: &'static str,
+        code: u16,
+    },
+    Media {
+        call: &'a str,
+        sdp: String,
+    },
+    Ringing {
+        call: &'a str,
+        code: u16,
+    },
+    Answered {
+        call: &'a str,
+    },
+    Incoming {
+        call: &'a str,
+        from: Caller<'a>,
+        to: &'a str,
+        sdp: String,
+    },
+    Update {
+        call: &'a str,
+        sdp: String,
+    },
+    Quality {
+        call: &'a str,
+        level: &'static str,
+        mos: Option<f64>,
+        one_way: bool,
+    },
+    Ended {
+        call: &'a str,
+        reason: &'static str,
+        code: u16,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stats: Option<Stats<'a>>,
+    },
+    Closed {
+        reason: &'static str,
+    },
 }
 
 /// An event with its place in the session.

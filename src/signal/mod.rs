@@ -10,6 +10,7 @@ mod hub;
 mod kept;
 mod message;
 mod party;
+mod quality;
 mod registration;
 mod request;
 mod resume;

@@ -111,6 +111,10 @@ impl Hub {
                 self.update(session, request)?;
                 return Ok(Done::Later);
             }
+            "stats" => {
+                self.stats(session, request)?;
+                return Ok(Done::Later);
+            }
             "accept" => self.accept(session, request)?,
             "disconnect" => self.end_session(now, session, SIGNED_OUT),
             "connect" => return Err(Refusal::WRONG_STATE),

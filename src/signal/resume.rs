@@ -144,8 +144,9 @@ impl Hub {
             self.timers.cancel(grace);
         }
         self.flows.insert(flow, id);
-        if let Some(old) = old {
-            self.on_replaced(now, id, old);
+        match old {
+            Some(old) => self.on_replaced(now, id, old),
+            None => self.say_presence(id, true),
         }
     }
 

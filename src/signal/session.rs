@@ -99,6 +99,7 @@ impl Hub {
             session.flow = None;
             session.grace = Some(grace);
         }
+        self.say_presence(id, false);
     }
 
     /// The grace is over.

@@ -395,7 +395,7 @@ impl Stack {
         }
         let Some(&key) = self.by_id.get(&command.leg()) else { return };
         match command {
-            Command::Dial(_) => {}
+            Command::Dial(_) | Command::Quality { .. } => {}
             Command::Progress { code, answer, .. } => self.on_progress(now, key, code, answer),
             Command::Answer { session, .. } => self.on_answer(now, key, session),
             Command::Offer { offer, .. } => self.on_offer(now, key, &offer),

@@ -51,8 +51,6 @@ pub struct Config {
     pub check: Duration,
     /// From the first valid check to the end of the DTLS handshake.
     pub handshake: Duration,
-    /// A connected peer without a valid check for so long has revoked its consent (RFC 7675 section 5.1: 30 s).
-    pub idle: Duration,
     /// A chosen path without a valid check for so long gives way to any other that is checked.
     pub silent: Duration,
 }
@@ -72,7 +70,6 @@ impl Config {
             addresses: 1_000,
             check: Duration::from_secs(30),
             handshake: Duration::from_secs(15),
-            idle: Duration::from_secs(30),
             silent: Duration::from_secs(3),
         }
     }

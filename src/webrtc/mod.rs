@@ -10,6 +10,9 @@
 //! and another only where the chosen one has gone silent ([`Config::silent`]). Browsers also check paths that they
 //! hold in reserve, and media must not follow each of those checks.
 //!
+//! **Silence.** A connected transport never fails by itself: SRTP, which does not come here, is a sign of life too. The
+//! call machine asks ([`Command::Ask`]) and decides.
+//!
 //! **Profiles.** Where the far side offers several, dimpl picks AEAD-AES-256-GCM, then AEAD-AES-128-GCM, then
 //! AES-CM-128-HMAC-SHA1-80. **Randomness.** ICE credentials come from our seed; DTLS randoms and keys from the system.
 
@@ -31,6 +34,7 @@ pub use config::{Candidate, Config, Counters, Dtls};
 pub use identity::{Identity, NoIdentity};
 pub use peers::Peers;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 /// What the far side's description says of its transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,6 +121,11 @@ pub enum Command {
         /// The transport.
         peer: PeerId,
     },
+    /// When was it last heard? Answered by [`Event::Heard`].
+    Ask {
+        /// The transport.
+        peer: PeerId,
+    },
     /// The transport is not needed any more.
     Close {
         /// The transport.
@@ -158,6 +167,15 @@ pub enum Event {
         peer: PeerId,
         /// SRTP keys for both directions.
         keys: Box<Keys>,
+    },
+    /// When the transport was last heard.
+    Heard {
+        /// Whose.
+        leg: LegId,
+        /// The transport.
+        peer: PeerId,
+        /// When its last authenticated check came; `None` where none has.
+        at: Option<Instant>,
     },
     /// The transport failed for good (fingerprint mismatch, handshake alert or time-out), and is closed.
     Failed {

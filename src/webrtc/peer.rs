@@ -446,12 +446,11 @@ impl Peer {
     }
 
     /// When it wants to be woken.
-    pub fn deadline(&self, now: Now, config: &Config) -> Option<Instant> {
+    pub fn deadline(&self, now: Now) -> Option<Instant> {
         let dtls = self.role.and_then(|_| self.tap.lock().timeout);
         let stage = match self.stage {
-            Stage::New => None,
+            Stage::New | Stage::Connected => None,
             Stage::Checking { until } | Stage::Shaking { until } => Some(until),
-            Stage::Connected => self.paths.heard().map(|heard| heard + config.idle),
         };
         let dtls = dtls.filter(|&at| self.is_shaking() || at < now.instant + AT_LEISURE);
         [dtls, stage].into_iter().flatten().min()
@@ -463,9 +462,6 @@ impl Peer {
         match self.stage {
             Stage::Checking { until } if now >= until => return Err("no connectivity check came"),
             Stage::Shaking { until } if now >= until => return Err("the DTLS handshake took too long"),
-            Stage::Connected if self.paths.heard().is_some_and(|heard| now >= heard + ctx.config.idle) => {
-                return Err("the far side stopped its consent checks");
-            }
             _ => {}
         }
         let due = self.role.is_some() && self.tap.lock().timeout.is_some_and(|at| at <= now);
@@ -475,6 +471,12 @@ impl Peer {
             self.settle(ctx)?;
         }
         Ok(())
+    }
+
+    /// Tells when it was last heard.
+    pub fn tell_heard(&self, ctx: &mut Context<'_>) {
+        let event = Event::Heard { leg: self.leg, peer: ctx.id, at: self.paths.heard() };
+        ctx.outbox.push_back(Output::Event(event));
     }
 
     /// Says `close_notify`, where there is anyone to hear it.

@@ -109,7 +109,7 @@ impl Peers {
 
     fn arm(&mut self, now: Now, id: PeerId) {
         let Some(peer) = self.table.get_mut(id) else { return };
-        let wanted = peer.deadline(now, &self.config);
+        let wanted = peer.deadline(now);
         // One that is armed too early wakes once for nothing; a check every few seconds needs no new timer each time.
         match (wanted, peer.timer) {
             (Some(at), Some((armed, _))) if armed <= at && armed > now.instant => return,
@@ -150,6 +150,10 @@ impl Peers {
             }
             Command::Restart { peer } => self.with(now, peer, |peer, ctx| {
                 peer.restart(ctx);
+                Ok(())
+            }),
+            Command::Ask { peer } => self.with(now, peer, |peer, ctx| {
+                peer.tell_heard(ctx);
                 Ok(())
             }),
             Command::Close { peer } => {

@@ -361,7 +361,7 @@ fn a_silent_trunk_is_unreachable_and_one_that_says_100_is_not() {
 
 #[test]
 fn draining_refuses_new_calls_and_ends_all_at_its_deadline() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::with(Config { pulse: Duration::from_mins(5), ..config() }, 1);
     let (ringing, out) = bench.browser_dials(&web_offer());
     bench.progress(out.leg, 0, 180, None);
     let (talking, far) = bench.trunk_dials_after_progress();

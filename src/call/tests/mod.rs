@@ -3,6 +3,7 @@
 mod change;
 mod ending;
 mod flow;
+mod pulse;
 mod storm;
 
 use super::*;
@@ -27,12 +28,18 @@ pub(super) struct Bench {
     /// What the rooms would answer, where they don't by themselves.
     pub(super) held: VecDeque<Input>,
     pub(super) legs: VecDeque<Command>,
+    /// What browsers were told of quality.
+    pub(super) told: VecDeque<Command>,
     pub(super) web: VecDeque<webrtc::Command>,
     pub(super) media: VecDeque<media::Command>,
     pub(super) records: Vec<Record>,
     pub(super) peers: Map<PeerId, LegId>,
     pub(super) media_sides: Map<LegId, media::Kind>,
     pub(super) agreed: Map<LegId, Agreed>,
+    /// When the transports say that they were last heard.
+    pub(super) checked: Option<std::time::Instant>,
+    /// What the media plane says of legs.
+    pub(super) stats: Map<LegId, media::Stats>,
     next: u32,
 }
 
@@ -75,12 +82,15 @@ impl Bench {
             prompt: true,
             held: VecDeque::new(),
             legs: VecDeque::new(),
+            told: VecDeque::new(),
             web: VecDeque::new(),
             media: VecDeque::new(),
             records: Vec::new(),
             peers: Map::default(),
             media_sides: Map::default(),
             agreed: Map::default(),
+            checked: None,
+            stats: Map::default(),
             next: 1,
         }
     }
@@ -130,7 +140,12 @@ impl Bench {
                     let text = session.to_string();
                     assert_eq!(Session::parse(text.as_bytes()).as_ref(), Ok(session), "{text}");
                 }
-                self.legs.push_back(command);
+                // What is said of sound is beside the point of most tests.
+                let queue = match command {
+                    Command::Quality { .. } => &mut self.told,
+                    _ => &mut self.legs,
+                };
+                queue.push_back(command);
             }
             Output::Web(command) => self.take_web(command),
             Output::Media(command) => self.take_media(command),
@@ -150,6 +165,11 @@ impl Bench {
                 self.next += 1;
                 let leg = self.peers[peer];
                 self.held.push_back(Input::Web(opened(leg, *peer, self.next)));
+            }
+            webrtc::Command::Ask { peer } => {
+                let (leg, at) = (self.peers[peer], self.checked);
+                self.held.push_back(Input::Web(webrtc::Event::Heard { leg, peer: *peer, at }));
+                return;
             }
             webrtc::Command::Describe { peer, .. } => assert!(self.peers.contains_key(peer)),
             // A second close may cross the first one's last words.
@@ -184,6 +204,12 @@ impl Bench {
             }
             media::Command::Path { leg, .. } | media::Command::Keys { leg, .. } => {
                 assert!(self.media_sides.contains_key(leg));
+            }
+            media::Command::Ask { leg } => {
+                assert!(self.media_sides.contains_key(leg));
+                let stats = Box::new(self.stats.get(leg).cloned().unwrap_or_default());
+                self.held.push_back(Input::Media(media::Event::Stats { leg: *leg, stats }));
+                return;
             }
             media::Command::Join { a, b } => {
                 assert!(self.media_sides.contains_key(a) && self.media_sides.contains_key(b));
@@ -352,7 +378,7 @@ fn session_of(command: &Command) -> Option<&Session> {
         Command::Answer { session, .. } => session.as_deref(),
         Command::Offer { offer, .. } => Some(offer),
         Command::Accept { answer, .. } => Some(answer),
-        Command::Refuse { .. } | Command::End { .. } => None,
+        Command::Refuse { .. } | Command::Quality { .. } | Command::End { .. } => None,
     }
 }
 

@@ -30,6 +30,8 @@ struct Desk {
     now: Now,
     out: VecDeque<Output>,
     mint: Mint,
+    /// Calls that lost (`false`) or found their browser.
+    presence: Vec<(LegId, bool)>,
 }
 
 impl Desk {
@@ -42,7 +44,7 @@ impl Desk {
     }
 
     fn on(shard: ShardId, shards: u8, change: impl FnOnce(&mut Config)) -> Desk {
-        let mut config = Config::default();
+        let mut config = Config { grace: Duration::from_secs(20), ..Config::default() };
         config.add_user("alice", "wonder", "Alice L.");
         config.add_user("bob", "builder", "");
         config.ice_servers.push(IceServer { urls: vec!["stun:192.0.2.1".into()], ..IceServer::default() });
@@ -51,7 +53,7 @@ impl Desk {
         let instant = Instant::now();
         let now = Now { instant, unix: Duration::ZERO };
         let hub = Hub::new(shard, shards, Arc::new(config), Random::from_number(1));
-        Desk { hub, now, out: VecDeque::new(), mint: Mint::new(shard, true) }
+        Desk { hub, now, out: VecDeque::new(), mint: Mint::new(shard, true), presence: Vec::new() }
     }
 
     fn input(&mut self, input: Input<'_>) {
@@ -65,7 +67,12 @@ impl Desk {
             if let Output::Send { text, .. } = &output {
                 schema::check_message(text);
             }
-            self.out.push_back(output);
+            match output {
+                // Said at each loss and return: beside the point of most tests.
+                Output::Event(Event::Lost { leg }) => self.presence.push((leg, false)),
+                Output::Event(Event::Found { leg }) => self.presence.push((leg, true)),
+                output => self.out.push_back(output),
+            }
         }
     }
 

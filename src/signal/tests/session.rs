@@ -216,6 +216,7 @@ fn a_killed_browser_ends_its_calls_after_the_grace_and_not_before() {
     let dialling = desk.dial(alice, "b");
     let (ringing, _) = desk.ring("alice", alice);
     desk.input(Input::Closed { flow: alice });
+    assert_eq!(desk.presence, [talking, over, dialling, ringing].map(|leg| (leg, false)));
     // The far side hangs up one meanwhile; nobody hears it.
     desk.command(Command::End { leg: over, reason: Cause::Hangup.into() });
     desk.pass(Duration::from_millis(19_999));
@@ -287,4 +288,50 @@ fn draining_takes_nothing_new_and_tells_at_the_end() {
     desk.closes(flow(2));
     desk.quiet();
     assert_eq!(desk.hub.sessions(), 0);
+}
+
+#[test]
+fn the_call_machine_hears_of_lost_and_found_browsers_and_answers_for_their_media() {
+    let mut desk = Desk::new();
+    desk.input(Input::Opened { flow: flow(1), source: None });
+    let alice = flow(1);
+    let signed_in = desk.ask(alice, &connect("alice", "wonder"));
+    let leg = desk.talk(alice, "a");
+    desk.text(alice, &json!({"type": "stats", "id": 4, "call": "a"}).to_string());
+    assert!(matches!(desk.next(), Output::Event(Event::Asked { leg: asked }) if asked == leg));
+    assert_eq!(desk.fails(alice, &json!({"type": "stats", "id": 5, "call": "a"})), "wrong_state");
+    let quality = crate::leg::Quality {
+        codec: "opus".into(),
+        packets_received: 50,
+        jitter: Duration::from_micros(1_250),
+        mos_received: 431,
+        ..Default::default()
+    };
+    let told = |sound| Command::Quality { leg, quality: Box::new(quality.clone()), sound };
+    desk.command(told(None));
+    let (_, answer) = desk.sent();
+    assert_eq!((answer["id"].as_u64(), answer["stats"]["codec"].as_str()), (Some(4), Some("opus")));
+    assert_eq!(
+        (answer["stats"]["jitter_ms"].as_f64(), answer["stats"]["mos_received"].as_f64()),
+        (Some(1.3), Some(4.31))
+    );
+    assert!(answer["stats"]["mos_sent"].is_null());
+    let sound = crate::leg::Sound { level: crate::leg::Level::Fair, mos: 380, one_way: false };
+    desk.command(told(Some(sound)));
+    desk.tells(
+        alice,
+        &json!({"type": "quality", "call": "a", "level": "fair", "mos": 3.8, "one_way": false}),
+    );
+    desk.input(Input::Closed { flow: alice });
+    desk.input(Input::Opened { flow: flow(2), source: None });
+    let resume = signed_in["resume"].as_str().unwrap();
+    desk.text(
+        flow(2),
+        &json!({"type": "connect", "id": 1, "version": 1, "resume": resume, "cursor": 9}).to_string(),
+    );
+    assert_eq!(desk.presence, [(leg, false), (leg, true)]);
+    desk.out.clear();
+    desk.command(Command::End { leg, reason: Cause::Hangup.into() });
+    let (_, ended) = desk.sent();
+    assert_eq!(ended["stats"]["packets_received"], 50);
 }

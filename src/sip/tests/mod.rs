@@ -330,6 +330,8 @@ fn name(event: &Event) -> String {
         Event::Accepted { .. } => "Accepted".into(),
         Event::Withdrawn { .. } => "Withdrawn".into(),
         Event::Refused { reason, .. } => format!("Refused {}", reason.cause.name()),
+        // A browser's alone.
+        Event::Lost { .. } | Event::Found { .. } | Event::Asked { .. } => "a browser's word".into(),
         Event::Ended { reason, .. } => format!("Ended {} {}", reason.cause.name(), reason.code),
     }
 }

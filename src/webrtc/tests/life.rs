@@ -171,7 +171,7 @@ fn a_new_source_address_of_the_same_browser_takes_over() {
 }
 
 #[test]
-fn close_notify_does_not_end_the_call_but_silence_does() {
+fn neither_close_notify_nor_silence_ends_a_transport_and_it_tells_when_it_was_heard() {
     let mut world = World::new(config(), Dtls::Auto, true);
     world.open();
     world.expect_connected();
@@ -180,8 +180,12 @@ fn close_notify_does_not_end_the_call_but_silence_does() {
     assert_eq!(world.peers.counters().closed_by_peer, 1);
     assert!(world.events.is_empty(), "its grace is the call machine's");
     world.fate = Box::new(|_| Vec::new());
-    let event = world.event_within(Duration::from_secs(40));
-    assert!(matches!(event, Some(Event::Failed { why, .. }) if why.contains("consent")), "{event:?}");
+    world.run(Duration::from_secs(40));
+    let peer = world.peer.unwrap();
+    world.command(Command::Ask { peer });
+    let Some(Event::Heard { at: Some(at), .. }) = world.events.pop_front() else { panic!("no answer") };
+    let silent = world.now.instant - at;
+    assert!(silent >= Duration::from_secs(39) && silent < Duration::from_secs(60), "{silent:?}");
 }
 
 #[test]
