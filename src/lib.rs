@@ -11,20 +11,23 @@
 //! | 4 | [`call`] |
 //! | 5 | [`net`], [`demo`] |
 //! | 6 | [`shard`] |
-//! | 7 | [`config`] |
+//! | 7 | [`config`], [`metrics`], [`cdr`], [`admin`], [`trace`] |
 //! | 8 | [`node`] |
 //!
 //! [`web`], the SDK and the softphone page, is a table of files and names no room.
 //!
 //! Machines below floor 5 are pure: time and bytes go in, outputs come out. Only [`net`] makes system calls.
 
+pub mod admin;
 pub mod base;
 pub mod call;
+pub mod cdr;
 pub mod config;
 pub mod demo;
 pub mod http;
 pub mod leg;
 pub mod media;
+pub mod metrics;
 pub mod net;
 pub mod node;
 pub mod rtp;
@@ -32,5 +35,6 @@ pub mod sdp;
 pub mod shard;
 pub mod signal;
 pub mod sip;
+pub mod trace;
 pub mod web;
 pub mod webrtc;

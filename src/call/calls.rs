@@ -74,9 +74,19 @@ impl Calls {
         self.slots.is_empty()
     }
 
+    /// All calls, in the order of their slots.
+    pub(super) fn slots(&self) -> impl Iterator<Item = &Call> {
+        self.slots.iter().map(|(_, call)| call)
+    }
+
     /// The call that a leg belongs to.
     pub fn call_of(&self, leg: LegId) -> Option<CallId> {
         self.core.legs.get(&leg).copied()
+    }
+
+    /// The leg that came in of the call that a leg belongs to.
+    pub fn caller_of(&self, leg: LegId) -> Option<LegId> {
+        Some(self.slots.get(self.call_of(leg)?)?.incoming.leg)
     }
 
     /// Lets a leg's call act; it is forgotten where it is over.

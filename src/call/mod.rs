@@ -13,6 +13,7 @@ mod core;
 mod describe;
 mod finish;
 mod half;
+mod live;
 mod pulse;
 mod record;
 mod setup;
@@ -25,6 +26,7 @@ use crate::{leg, media, webrtc};
 pub use calls::Calls;
 pub use config::{Config, Route, RouteFrom, RouteTo, Trunk, codecs};
 pub use core::Counters;
+pub use live::{Live, Stage};
 pub use record::Record;
 
 /// What is pushed in.

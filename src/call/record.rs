@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// The record of one call. Each call that came in gives exactly one, refused ones too.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     /// The call; `None` where it was refused before it was one.
     pub call: Option<CallId>,

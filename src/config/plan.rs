@@ -39,6 +39,7 @@ pub fn plan(file: &File, shards: u8, identity: webrtc::Identity) -> shard::Confi
         },
         registrations: registrations(file),
         caps,
+        trace: shard::TraceCaps::default(),
         connection: Arc::new(http::Config::default()),
         sip: Arc::new(sip_of(file)),
         signal: Arc::new(signal_of(file, shards)),

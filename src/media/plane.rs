@@ -177,6 +177,11 @@ impl Plane {
         self.slots.len()
     }
 
+    /// Pairs of ports that legs have, and all pairs that there are.
+    pub fn ports_used(&self) -> (usize, usize) {
+        self.ports.iter().fold((0, 0), |(used, all), ports| (used + ports.used(), all + ports.all()))
+    }
+
     /// Whether there is no leg.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()

@@ -138,6 +138,16 @@ impl Ports {
         self.free.push_back(port);
     }
 
+    /// Pairs that legs have.
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+
+    /// All pairs.
+    pub(super) fn all(&self) -> usize {
+        self.all
+    }
+
     /// Every pair is in one place.
     pub(super) fn check(&self) {
         let count = self.free.len() + self.asked.len() + self.stock.len() + self.resting + self.used;

@@ -1,5 +1,6 @@
 //! What a shard must be told, put together from the rooms' own configurations.
 
+use super::trace::TraceCaps;
 use crate::base::{Map, ShardId};
 use crate::leg::Account;
 use crate::net::Certificate;
@@ -112,6 +113,8 @@ pub struct Config {
     pub registrations: Map<Account, sip::Registration>,
     /// Bounds.
     pub caps: Caps,
+    /// What is kept of calls for whoever asks what happened.
+    pub trace: TraceCaps,
     /// The connections'.
     pub connection: Arc<http::Config>,
     /// The SIP stack's.

@@ -4,6 +4,8 @@ use super::config::Config;
 use super::connections::Connections;
 use super::mail::Mail;
 use super::shed::Kept;
+use super::tally::Tally;
+use super::trace::Traces;
 use crate::base::{Deadline, FlowId, Machine, Now, Random, RealmId, ShardId, SocketId, counters};
 use crate::call::{self, Calls};
 use crate::media::{self, Plane};
@@ -133,6 +135,8 @@ pub struct Core {
     pub(super) peers: Peers,
     pub(super) plane: Plane,
     pub(super) paths: crate::base::Map<SocketAddr, SocketId>,
+    pub(super) traces: Traces,
+    pub(super) tally: Tally,
     pub(super) outputs: VecDeque<Output>,
     pub(super) unsettled: Option<Instant>,
     pub(super) pass: Instant,
@@ -176,6 +180,8 @@ impl Core {
             calls: Calls::new(shard, Arc::clone(&config.call), random.fork()),
             peers: Peers::new(shard, Arc::new(web), random.fork()),
             paths: crate::base::Map::default(),
+            traces: Traces::new(config.trace),
+            tally: Tally::new(config.call.trunks.len()),
             outputs: VecDeque::new(),
             unsettled: None,
             pass: now.instant,
@@ -299,6 +305,33 @@ impl Core {
         add("call", &mut self.calls.counters().iter());
         add("webrtc", &mut self.peers.counters().iter());
         add("media", &mut self.plane.counters().iter());
+    }
+
+    /// What there is now: name, value.
+    pub(super) fn gauges(&self) -> Vec<(&'static str, u64)> {
+        let (clients, servers) = self.stack.transactions();
+        let (ports, all) = self.plane.ports_used();
+        [
+            ("sessions", self.hub.sessions()),
+            ("registrations", self.stack.registered()),
+            ("dialogs", self.stack.dialogs()),
+            ("transactions", clients + servers),
+            ("peers", self.peers.len()),
+            ("legs", self.plane.len()),
+            ("ports_used", ports),
+            ("ports", all),
+            ("traces", self.traces.len()),
+            ("trace_bytes", self.traces.bytes()),
+            ("traces_evicted", self.traces.evicted as usize),
+            ("talked_ms", self.tally.talked_ms as usize),
+        ]
+        .map(|(name, value)| (name, value as u64))
+        .to_vec()
+    }
+
+    /// What happened to a call, by its id, a leg's, or its key.
+    pub fn trace(&self, name: &str) -> Option<super::Ladder> {
+        self.traces.find(name)
     }
 
     /// Carries out a media command for a leg that the call machine does not know, and gives the plane's answers: for

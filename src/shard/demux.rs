@@ -2,6 +2,7 @@
 
 use super::core::{Core, Output};
 use super::mail::Mail;
+use super::trace::Way;
 use crate::base::{Machine, Now, SocketId};
 use crate::media::Verdict;
 use crate::net::{Batch, Slot};
@@ -99,6 +100,7 @@ impl Core {
         };
         let home = if self.shards > 1 { sip::home(data, self.shards) } else { self.shard };
         if home == self.shard {
+            self.traces.sip(now, Way::In, remote, data);
             self.stack.handle_input(now, sip::Input::Message { flow, data });
         } else {
             self.counters.steered_sip += 1;

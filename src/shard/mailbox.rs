@@ -21,12 +21,22 @@ pub struct Mailboxes {
     next: usize,
     backlog: bool,
     shed: u64,
+    sent: u64,
+    received: u64,
 }
 
 impl Mailboxes {
     /// The ends for as many shards as there are wakers, with room for `cap` messages from each to each.
     pub fn connect(wakers: &[Waker], cap: usize) -> Vec<Mailboxes> {
-        let empty = || Mailboxes { out: Vec::new(), inside: Vec::new(), next: 0, backlog: false, shed: 0 };
+        let empty = || Mailboxes {
+            out: Vec::new(),
+            inside: Vec::new(),
+            next: 0,
+            backlog: false,
+            shed: 0,
+            sent: 0,
+            received: 0,
+        };
         let mut all: Vec<Mailboxes> = wakers.iter().map(|_| empty()).collect();
         for from in 0..wakers.len() {
             for (to, waker) in wakers.iter().enumerate() {
@@ -50,7 +60,10 @@ impl Mailboxes {
         };
         post.pending = true;
         match post.ring.try_send(mail) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.sent += 1;
+                Ok(())
+            }
             Err(TrySendError::Full(mail)) => {
                 self.shed += 1;
                 Err(mail)
@@ -78,7 +91,10 @@ impl Mailboxes {
             let (from, ring) = self.inside.get(self.next)?;
             self.next = (self.next + 1) % self.inside.len();
             match ring.try_recv() {
-                Ok(mail) => return Some((*from, mail)),
+                Ok(mail) => {
+                    self.received += 1;
+                    return Some((*from, mail));
+                }
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
             }
         }
@@ -93,6 +109,11 @@ impl Mailboxes {
     /// Whether there may be messages for which no wake-up will come.
     pub fn backlog(&self) -> bool {
         self.backlog
+    }
+
+    /// Messages that were put into rings, and taken out of them: over all shards, the difference is on its way.
+    pub fn passed(&self) -> (u64, u64) {
+        (self.sent, self.received)
     }
 
     /// Messages shed because a ring was full, or its reader gone.

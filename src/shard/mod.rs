@@ -19,12 +19,17 @@ mod shed;
 mod site;
 mod streams;
 mod switchboard;
+mod tally;
+mod taps;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 pub use self::core::{Core, Counters, Output, Places, SipPlace, WebPlace};
 pub use config::{Caps, Config, Http, Realm, WebMedia};
-pub use control::{Control, Order, Passes, Snapshot};
+pub use control::{BOUNDS, Control, Order, Passes, Snapshot};
 pub use mail::Mail;
 pub use open::{Bound, OpenError, Opened, Seat, open};
 pub use run::{Loop, clock};
+pub use tally::TrunkState;
+pub use trace::{Entry, Ladder, TraceCaps, Way};

@@ -1,6 +1,6 @@
 //! How long passes of the loop take, and what the slow ones were doing.
 
-use super::control::Passes;
+use super::control::{BOUNDS, Passes};
 use crate::base::counters;
 use hdrhistogram::Histogram;
 use std::time::{Duration, Instant};
@@ -42,6 +42,7 @@ const PARTS: usize = 5;
 #[derive(Debug)]
 pub(super) struct Pace {
     histogram: Histogram<u64>,
+    total: Duration,
     slow: Slow,
     start: Instant,
     lap: Instant,
@@ -54,6 +55,7 @@ impl Pace {
         let histogram = Histogram::new_with_bounds(1_000, LONGEST, 2);
         Pace {
             histogram: histogram.unwrap_or_else(|_| unreachable!("the bounds are constants in range")),
+            total: Duration::ZERO,
             slow: Slow::default(),
             start: now,
             lap: now,
@@ -75,6 +77,7 @@ impl Pace {
     pub(super) fn end(&mut self) {
         let whole = self.lap.saturating_duration_since(self.start);
         self.histogram.saturating_record((whole.as_nanos() as u64).clamp(1_000, LONGEST));
+        self.total += whole;
         if whole < SLOW {
             return;
         }
@@ -95,6 +98,17 @@ impl Pace {
         &self.slow
     }
 
+    /// How many passes took no longer than each of the bounds.
+    fn within(&self) -> [u64; BOUNDS.len()] {
+        let mut counts = [0; BOUNDS.len()];
+        for value in self.histogram.iter_recorded() {
+            let at = Duration::from_nanos(value.value_iterated_to());
+            let bounds = BOUNDS.iter().zip(&mut counts).filter(|(bound, _)| at <= **bound);
+            bounds.for_each(|(_, count)| *count += value.count_since_last_iteration());
+        }
+        counts
+    }
+
     pub(super) fn passes(&self) -> Passes {
         let at = |quantile| Duration::from_nanos(self.histogram.value_at_quantile(quantile));
         Passes {
@@ -103,6 +117,8 @@ impl Pace {
             p99: at(0.99),
             p999: at(0.999),
             max: Duration::from_nanos(self.histogram.max()),
+            total: self.total,
+            within: self.within(),
         }
     }
 }

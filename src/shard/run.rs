@@ -284,8 +284,10 @@ impl Loop {
                 Order::Stop if self.drained_at.is_some() => self.stopped = true,
                 Order::Stop => self.stop(now),
                 Order::Certificate(certificate) => self.certificate = Some(certificate),
+                // In each of these, whoever asked may have lost patience.
+                Order::Calls(most, reply) => drop(reply.try_send(self.core.calls_machine().live(most))),
+                Order::Trace(name, reply) => drop(reply.try_send(self.core.trace(&name).map(Box::new))),
                 Order::Snapshot(reply) => {
-                    // Whoever asked may have lost patience.
                     let _ = reply.try_send(self.snapshot());
                 }
             }
@@ -330,12 +332,20 @@ impl Loop {
         counters.push(("loop", "mail_shed", self.mailboxes.shed()));
         let shared = self.wide.iter().chain(&self.sip).filter_map(|&id| self.sockets.get(id));
         counters.push(("net", "kernel_drops", shared.map(|socket| u64::from(socket.drops())).sum()));
+        let mut gauges = self.core.gauges();
+        gauges.push(("handshakes", self.shaking as u64));
+        let (sent, received) = self.mailboxes.passed();
+        counters.extend([("loop", "mail_sent", sent), ("loop", "mail_received", received)]);
         Snapshot {
             shard: self.shard,
             calls: self.core.calls(),
             connections: self.core.connections(),
             counters,
             passes: self.pace.passes(),
+            gauges,
+            stages: self.core.calls_machine().stages(),
+            ended: self.core.tally.ended.clone(),
+            trunks: self.core.tally.trunks.clone(),
             cpu: net::thread_time(),
         }
     }

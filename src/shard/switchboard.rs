@@ -2,6 +2,7 @@
 
 use super::core::{Core, Output};
 use super::mail::Mail;
+use super::trace::Way;
 use crate::base::{Key, Machine, Now, ShardId, Side};
 use crate::{call, leg, media, signal, sip, webrtc};
 
@@ -50,7 +51,10 @@ impl Core {
 
     pub(super) fn on_media(&mut self, now: Now, output: media::Output) {
         match output {
-            media::Output::Event(event) => self.calls.handle_input(now, call::Input::Media(event)),
+            media::Output::Event(event) => {
+                self.tap_media(now, &event);
+                self.calls.handle_input(now, call::Input::Media(event));
+            }
             media::Output::Bind { realm, port } => self.outputs.push_back(Output::Bind { realm, port }),
             media::Output::Unbind { socket } => self.outputs.push_back(Output::Unbind { socket }),
             media::Output::Send { socket, to, data } => {
@@ -62,7 +66,10 @@ impl Core {
 
     fn on_web(&mut self, now: Now, output: webrtc::Output) {
         match output {
-            webrtc::Output::Event(event) => self.calls.handle_input(now, call::Input::Web(event)),
+            webrtc::Output::Event(event) => {
+                self.tap_web(now, &event);
+                self.calls.handle_input(now, call::Input::Web(event));
+            }
             webrtc::Output::Send { from_local, to, data } => {
                 let place = self.places.web.iter().find(|place| place.local == from_local);
                 let Some(socket) = place.map(|place| place.socket) else {
@@ -79,10 +86,15 @@ impl Core {
         match output {
             call::Output::Leg(command) => self.on_command(now, command),
             call::Output::Web(command) => self.peers.handle_input(now, webrtc::Input::Command(command)),
-            call::Output::Media(command) => self.plane.handle_command(now, command),
+            call::Output::Media(command) => {
+                self.tap_plane(now, &command);
+                self.plane.handle_command(now, command);
+            }
             call::Output::Record(mut record) => {
                 // The last numbers, until the legs' media sides are closed by the next commands.
                 record.quality = [Some(record.incoming), record.outgoing].map(|leg| self.quality(leg?));
+                self.tally.end(now, &record);
+                self.traces.end(&record);
                 self.outputs.push_back(Output::Record(record));
             }
         }
@@ -100,19 +112,41 @@ impl Core {
             let last = leg::Command::Quality { leg, quality, sound: None };
             self.hub.handle_input(now, signal::Input::Command(last));
         }
-        match command.leg().side() {
-            Side::Sip => self.stack.handle_input(now, sip::Input::Command(command)),
+        self.tap_command(now, &command);
+        let leg = command.leg();
+        let dials = matches!(command, leg::Command::Dial(_));
+        match leg.side() {
+            Side::Sip => {
+                self.stack.handle_input(now, sip::Input::Command(command));
+                if dials {
+                    self.tap_dialled(leg);
+                }
+            }
             Side::Web => self.hub.handle_input(now, signal::Input::Command(command)),
+        }
+    }
+
+    /// A leg speaks.
+    fn on_leg(&mut self, now: Now, event: leg::Event) {
+        self.tap_event(now, &event);
+        let new = matches!(event, leg::Event::Incoming(_)).then(|| event.leg());
+        self.calls.handle_input(now, call::Input::Leg(event));
+        if let Some(leg) = new {
+            self.tap_call(leg);
         }
     }
 
     fn on_stack(&mut self, now: Now, output: sip::Output) {
         match output {
-            sip::Output::Event(event) => self.calls.handle_input(now, call::Input::Leg(event)),
+            sip::Output::Event(event) => self.on_leg(now, event),
             sip::Output::Registered { account, state } => {
+                if let Some(registration) = self.config.registrations.get(&account) {
+                    self.tally.registered(now, registration.trunk, state);
+                }
                 self.hub.handle_input(now, signal::Input::Registered { account, state });
             }
             sip::Output::Send { flow, data } => {
+                self.traces.sip(now, Way::Out, flow.remote, &data);
                 // Whichever shard's listener brought it, ours of the same realm has the same address.
                 let place = self.places.sip.iter().find(|place| place.realm == flow.realm);
                 match place.filter(|_| flow.transport == sip::Transport::Udp) {
@@ -127,7 +161,7 @@ impl Core {
 
     fn on_hub(&mut self, now: Now, output: signal::Output) {
         match output {
-            signal::Output::Event(event) => self.calls.handle_input(now, call::Input::Leg(event)),
+            signal::Output::Event(event) => self.on_leg(now, event),
             signal::Output::Send { flow, text } if flow.shard() == self.shard => {
                 self.send_text(now, flow, &text);
             }
@@ -161,6 +195,7 @@ impl Core {
     pub fn mail(&mut self, now: Now, from: ShardId, mail: Mail) {
         match mail {
             Mail::Sip { flow, data } => {
+                self.traces.sip(now, Way::In, flow.remote, &data);
                 self.stack.handle_input(now, sip::Input::Message { flow, data: &data });
             }
             Mail::Moved { flow, source, text } if flow.shard() == from => {

@@ -122,6 +122,12 @@ impl Stack {
         self.registrations.len()
     }
 
+    /// The Call-ID of a leg that the call machine knows.
+    pub fn call_id(&self, leg: LegId) -> Option<&str> {
+        let key = self.by_id.get(&leg)?;
+        self.legs.get(*key).map(|leg| leg.call_id.as_str())
+    }
+
     pub(super) fn listener(&self, realm: RealmId) -> Option<Listener> {
         self.listeners.iter().find(|listener| listener.realm == realm).copied()
     }

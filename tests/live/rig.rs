@@ -144,6 +144,7 @@ pub fn config() -> Config {
         http: Http { listen: Some(localhost(0)), ..Http::default() },
         registrations: Map::default(),
         caps: Caps::default(),
+        trace: bridgehead::shard::TraceCaps::default(),
         connection: Arc::default(),
         sip: Arc::default(),
         signal: Arc::default(),

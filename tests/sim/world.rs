@@ -119,6 +119,7 @@ fn config(now: Now, phones: &[Phone], plan: &Plan) -> Config {
         http: Http { listen: None, ..Http::default() },
         registrations,
         caps: shard::Caps { mailbox: plan.ring_size, ..shard::Caps::default() },
+        trace: shard::TraceCaps::default(),
         connection: Arc::new(http::Config::default()),
         sip: Arc::new(sip_config(phones)),
         signal: Arc::new(users),

@@ -26,6 +26,7 @@ fn config() -> Config {
         http: Http { listen: None, ..Http::default() },
         registrations: Map::default(),
         caps: Caps { connections: 4, ..Caps::default() },
+        trace: super::TraceCaps::default(),
         connection: Arc::default(),
         sip: Arc::default(),
         signal: Arc::new(signal),
