@@ -1,6 +1,7 @@
 //! The command line.
 
-use super::{Error, File, parse_cores, parse_ports, read};
+use super::file::parse_address_or_off;
+use super::{Error, File, Level, Trunk, parse_cores, parse_ports, read};
 use clap::{Parser, Subcommand};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -39,21 +40,49 @@ pub struct Args {
     /// Ports of RTP towards SIP [default: 16384-32767]
     #[arg(long, global = true, value_name = "FIRST-LAST", value_parser = parse_ports)]
     pub rtp_ports: Option<RangeInclusive<u16>>,
-    /// Show numbers, names and addresses in the log
+    /// A SIP server by name and address, beside those of the file or in place of the one with that name. May be said
+    /// again
+    #[arg(long, global = true, value_name = "NAME=ADDR:PORT", value_parser = trunk)]
+    pub trunk: Vec<(String, SocketAddr)>,
+    /// Address for metrics, health, and the commands calls and trace; off for none [default: 127.0.0.1:9080]
+    #[arg(long, global = true, value_name = "ADDR:PORT", value_parser = admin)]
+    pub admin: Option<AdminAddress>,
+    /// What is logged: error, warn or info [default: info]
+    #[arg(long, global = true, value_name = "LEVEL", value_parser = Level::parse)]
+    pub log: Option<Level>,
+    /// Show numbers, names and addresses in the log, in traces and in lists of calls
     #[arg(long, global = true)]
     pub log_personal: bool,
+    /// Print the configuration that file and flags make together, secrets hidden, and exit
+    #[arg(long, global = true)]
+    pub print_config: bool,
 }
 
 /// A list of cores, in one word for the parser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cores(pub Vec<u16>);
 
+/// Where the admin address is; `None`: nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdminAddress(pub Option<SocketAddr>);
+
+fn admin(text: &str) -> Result<AdminAddress, String> {
+    parse_address_or_off(text).map(AdminAddress)
+}
+
+fn trunk(text: &str) -> Result<(String, SocketAddr), String> {
+    let wrong = || format!("{text:?} is no trunk; write it as pbx=192.0.2.1:5060");
+    let (name, address) = text.split_once('=').ok_or_else(wrong)?;
+    let address = address.parse().map_err(|_| wrong())?;
+    if name.is_empty() || name == "users" { Err(wrong()) } else { Ok((name.to_owned(), address)) }
+}
+
 fn cores(text: &str) -> Result<Cores, super::cores::Unreadable> {
     parse_cores(text).map(Cores)
 }
 
 /// What to do.
-#[derive(Subcommand, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Run the gateway (the default)
     Run,
@@ -64,8 +93,24 @@ pub enum Command {
         #[arg(long)]
         https: bool,
     },
-    /// Read the configuration, say what it would listen on, and exit
+    /// Read the configuration; say what would listen where, which kernel limits are too small, and how to steer
+    /// each shard's packets to its core; and exit
     Check,
+    /// List the calls of the gateway that runs here
+    Calls {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what happened to one call: its messages and events as a ladder
+    Trace {
+        /// The call's id as the log and the list write it, or its Call-ID
+        #[arg(value_name = "CALL")]
+        call: String,
+        /// As JSON, with a few headers of each SIP message
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 impl Args {
@@ -85,6 +130,16 @@ impl Args {
         }
         if let Some(sip) = self.sip {
             file.sip.listen = sip;
+        }
+        if let Some(AdminAddress(admin)) = self.admin {
+            file.admin.listen = admin;
+        }
+        if let Some(level) = self.log {
+            file.log.level = level;
+        }
+        for (name, address) in &self.trunk {
+            file.trunk.retain(|trunk| trunk.name.get_ref() != name);
+            file.trunk.push(Trunk::plain(name, *address));
         }
         if let Some(media) = self.media {
             file.media.listen = media;
@@ -120,15 +175,23 @@ mod tests {
             "20000-20099",
             "--advertise",
             "192.0.2.1",
+            "--trunk",
+            "pbx=192.0.2.7:5060",
+            "--admin",
+            "off",
+            "--log",
+            "warn",
         ])
         .unwrap();
         assert_eq!(
-            (args.command, args.cores.clone()),
+            (args.command.clone(), args.cores.clone()),
             (Some(Command::Demo { https: false }), Some(Cores(vec![0, 1])))
         );
         let file = args.file().unwrap();
         assert_eq!(file.http.listen.port(), 9000);
         assert_eq!(file.media.rtp_ports, 20000..=20099);
+        assert_eq!((file.trunk[0].name.get_ref().as_str(), file.trunk[0].address.port()), ("pbx", 5060));
+        assert_eq!((file.admin.listen, file.log.level), (None, Level::Warn));
         assert_eq!(file.sip.advertise, Some("192.0.2.1:5060".parse().unwrap()));
     }
 
@@ -136,5 +199,13 @@ mod tests {
     fn bad_flags_say_how_to_write_them() {
         let said = Args::try_parse_from(["bridgehead", "--cores", "x"]).unwrap_err().to_string();
         assert!(said.contains("0-3 or 2,4,6"), "{said}");
+        for (flag, value, part) in [
+            ("--trunk", "pbx", "pbx=192.0.2.1:5060"),
+            ("--admin", "9080", "127.0.0.1:"),
+            ("--log", "loud", "error, warn or info"),
+        ] {
+            let said = Args::try_parse_from(["bridgehead", flag, value]).unwrap_err().to_string();
+            assert!(said.contains(part), "{said}");
+        }
     }
 }

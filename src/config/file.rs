@@ -22,6 +22,12 @@ pub struct File {
     pub calls: Calls,
     /// Caps.
     pub limits: Limits,
+    /// The admin address.
+    pub admin: Admin,
+    /// The log.
+    pub log: Log,
+    /// What is kept of calls for `bridgehead trace`.
+    pub trace: Trace,
     /// SIP servers and carriers.
     pub trunk: Vec<Trunk>,
     /// Browser users.
@@ -171,6 +177,95 @@ impl Default for Limits {
     }
 }
 
+/// `[admin]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// Address for metrics, health, `bridgehead calls` and `bridgehead trace`; `off` for none. It asks for no password:
+    /// keep it on loopback or a network of your own.
+    #[serde(deserialize_with = "address_or_off")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// Where the admin address is until told otherwise.
+pub const ADMIN: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9080));
+
+impl Default for Admin {
+    fn default() -> Self {
+        Admin { listen: Some(ADMIN) }
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// What is written: `error`, `warn`, `info` (a line for each ended call among it).
+    pub level: Level,
+    /// `text`, or `json`: one object a line.
+    pub format: LogFormat,
+}
+
+/// `level`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// What ends the gateway, or a part of it.
+    Error,
+    /// What an operator should look at, too.
+    Warn,
+    /// What happens in the ordinary course, too.
+    #[default]
+    Info,
+}
+
+impl Level {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+        }
+    }
+
+    /// The level of a name.
+    pub fn parse(name: &str) -> Result<Level, String> {
+        let levels = [Level::Error, Level::Warn, Level::Info];
+        let found = levels.into_iter().find(|level| level.name() == name);
+        found.ok_or_else(|| "it is error, warn or info".to_owned())
+    }
+}
+
+/// `format`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[trace]`
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Trace {
+    /// Whether anything is kept.
+    pub enabled: bool,
+    /// Messages and events of one call.
+    pub entries: u32,
+    /// Calls, those that are over included, for the whole node.
+    pub calls: u32,
+}
+
+impl Default for Trace {
+    fn default() -> Self {
+        Trace { enabled: true, entries: 200, calls: 4_000 }
+    }
+}
+
 /// `[[trunk]]`: a SIP server or carrier.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -253,6 +348,15 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
 
 fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
     parse_address(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+/// An address and port, or `off`.
+pub(super) fn parse_address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text == "off" { Ok(None) } else { parse_address(text).map(Some) }
+}
+
+fn address_or_off<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    parse_address_or_off(&String::deserialize(from)?).map_err(D::Error::custom)
 }
 
 fn maybe_address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {

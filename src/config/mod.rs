@@ -6,10 +6,15 @@ mod cores;
 mod error;
 mod file;
 mod plan;
+mod print;
 
-pub use args::{Args, Command};
+pub use args::{AdminAddress, Args, Command};
 pub use check::read;
 pub use cores::{parse_cores, parse_ports};
 pub use error::Error;
-pub use file::{Calls, Dtls, File, Http, Limits, Media, Route, Sip, Trunk, User};
+pub use file::{
+    ADMIN, Admin, Calls, Dtls, File, Http, Level, Limits, Log, LogFormat, Media, Route, Sip, Trace, Trunk,
+    User,
+};
 pub use plan::plan;
+pub use print::print;

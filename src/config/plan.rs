@@ -39,7 +39,12 @@ pub fn plan(file: &File, shards: u8, identity: webrtc::Identity) -> shard::Confi
         },
         registrations: registrations(file),
         caps,
-        trace: shard::TraceCaps::default(),
+        trace: shard::TraceCaps {
+            on: file.trace.enabled,
+            entries: file.trace.entries as usize,
+            calls: share(file.trace.calls, shards),
+            ..shard::TraceCaps::default()
+        },
         connection: Arc::new(http::Config::default()),
         sip: Arc::new(sip_of(file)),
         signal: Arc::new(signal_of(file, shards)),

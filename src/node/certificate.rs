@@ -1,6 +1,6 @@
 //! The certificate of HTTPS: read from its files, and read again when they change.
 
-use super::log::note;
+use super::log::{note, warn};
 use super::run::Failure;
 use crate::config::File;
 use crate::net::{BadCertificate, Certificate, Tickets};
@@ -72,7 +72,7 @@ impl Source {
                             control.send(Order::Certificate(certificate.clone()));
                         }
                     }
-                    Err(error) => note(format_args!("certificate: the old one stays: {error}")),
+                    Err(error) => warn(format_args!("certificate: the old one stays: {error}")),
                 }
             }
         };

@@ -1,6 +1,9 @@
 //! One process: threads pinned to cores, signals, drain, and what is said on the way.
 
+mod admin;
+mod ask;
 mod certificate;
+mod check;
 mod demo;
 mod log;
 mod run;

@@ -1,18 +1,23 @@
 //! Starting, running and ending the whole.
 
+use super::admin::{self, Desk};
 use super::certificate::Source;
-use super::log::{call, note, say};
+use super::log::{self, note, say, warn};
 use super::signals::{News, listen};
 use super::trial::Trial;
+use super::{ask, check};
 use crate::base::{Random, redact, seed_maps};
 use crate::call::Record;
-use crate::config::{Args, Command, Error, File, plan};
-use crate::net::{Certificate, Tickets};
+use crate::cdr;
+use crate::config::{ADMIN, Args, Command, Error, File, plan, print};
+use crate::net::{Certificate, Listener, Tickets};
 use crate::shard::{self, Bound, Control, Order};
 use crate::{net, webrtc};
 use aws_lc_rs::rand::fill;
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
@@ -55,14 +60,26 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let mut random = system_random()?;
     seed_maps(random.u64());
     let mut file = args.file()?;
-    match args.command {
+    log::set(file.log);
+    if args.print_config {
+        say(format_args!("{}", print(&file).trim_end()));
+        return Ok(());
+    }
+    let admin = file.admin.listen.unwrap_or(ADMIN);
+    match &args.command {
         Some(Command::Check) => {
-            check(&file, cores.len().max(1));
+            if let Some(source) = Source::of(&file) {
+                let tickets = Tickets::new().map_err(Failure::new)?;
+                source.load(&tickets).map_err(|what| Failure { code: 2, what })?;
+            }
+            check::check(&file, &cores);
             Ok(())
         }
+        Some(Command::Calls { json }) => ask::calls(admin, *json),
+        Some(Command::Trace { call, json }) => ask::trace(admin, call, *json),
         Some(Command::Demo { https }) => {
             let shards = cores.len().max(1) as u16;
-            let trial = Trial::prepare(args, https, &mut file, shards, &mut random)?;
+            let trial = Trial::prepare(args, *https, &mut file, shards, &mut random)?;
             let extra = Extra { demo: Some(trial.page.clone()), certificate: trial.certificate() };
             let node = Node::start(&file, &cores, extra, &mut random)?;
             node.announce();
@@ -95,25 +112,6 @@ fn check_cores(cores: &[u16]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says what would listen where.
-fn check(file: &File, shards: usize) {
-    let https = if file.http.certificate.is_some() { "https" } else { "http" };
-    say(format_args!("{https:<10} {}", file.http.listen));
-    say(format_args!("sip        udp {}", file.sip.listen));
-    for shard in 0..shards as u16 {
-        let port = file.media.web_port;
-        let port = if port == 0 { "any".to_owned() } else { port.saturating_add(shard).to_string() };
-        say(format_args!("web media  udp {}:{port} (shard {shard})", file.media.listen));
-    }
-    let (first, last) = (file.media.rtp_ports.start(), file.media.rtp_ports.end());
-    say(format_args!("rtp        udp {}:{first}-{last}, shared by {shards} shard(s)", file.media.listen));
-    for trunk in &file.trunk {
-        say(format_args!("trunk      {} at {}", trunk.name.get_ref(), trunk.address));
-    }
-    say(format_args!("users      {}", file.user.len()));
-    say(format_args!("the configuration is good"));
-}
-
 /// What a gateway has beside its configuration.
 #[derive(Debug, Default)]
 pub struct Extra {
@@ -129,6 +127,8 @@ pub struct Node {
     controls: Vec<Control>,
     bound: Bound,
     https: bool,
+    admin: Option<SocketAddr>,
+    draining: Arc<AtomicBool>,
     news: Receiver<News>,
 }
 
@@ -148,9 +148,11 @@ impl Node {
         };
         let https = config.http.certificate.is_some();
         let opened = shard::open(&Arc::new(config), shards).map_err(Failure::new)?;
+        let admin = file.admin.listen.map(admin::bind).transpose()?;
         let (sender, news) = channel();
         listen(sender.clone()).map_err(Failure::new)?;
-        let records = write_records()?;
+        let trunks: Vec<String> = file.trunk.iter().map(|trunk| trunk.name.get_ref().clone()).collect();
+        let records = write_records(trunks.clone())?;
         for seat in opened.seats {
             let core = cores.get(usize::from(seat.shard().0)).copied();
             spawn(seat, core, random.fork(), records.clone(), sender.clone())?;
@@ -158,7 +160,13 @@ impl Node {
         if let Some(source) = source {
             source.watch(tickets, opened.controls.clone())?;
         }
-        Ok(Node { controls: opened.controls, bound: opened.bound, https, news })
+        let draining = Arc::new(AtomicBool::new(false));
+        let address = admin.as_ref().map(Listener::address);
+        if let Some(listener) = admin {
+            let (controls, draining) = (opened.controls.clone(), Arc::clone(&draining));
+            admin::serve(listener, Desk { controls, trunks, started: shard::clock().unix, draining })?;
+        }
+        Ok(Node { controls: opened.controls, bound: opened.bound, https, admin: address, draining, news })
     }
 
     /// Where it listens.
@@ -179,6 +187,9 @@ impl Node {
                 say(format_args!("listening media {socket} shard {shard}"));
             }
         }
+        if let Some(admin) = self.admin {
+            say(format_args!("listening admin {admin}"));
+        }
         say(format_args!("ready"));
     }
 
@@ -192,6 +203,7 @@ impl Node {
             match news {
                 News::Signal => {
                     signals += 1;
+                    self.draining.store(true, Ordering::Relaxed);
                     let draining = signals == 1;
                     note(format_args!("signal: {}", if draining { "draining" } else { "ending now" }));
                     self.order(if draining { || Order::Drain } else { || Order::Stop });
@@ -199,7 +211,7 @@ impl Node {
                 News::Ended { shard, error } => {
                     running -= 1;
                     if let Some(error) = error {
-                        note(format_args!("shard {shard} failed: {error}"));
+                        log::error(format_args!("shard {shard} failed: {error}"));
                         failed.get_or_insert(Failure::new(format_args!("shard {shard}: {error}")));
                         self.order(|| Order::Stop);
                     }
@@ -240,7 +252,7 @@ fn spawn(
     let work = move || {
         let mut farewell = Farewell { shard, news, error: Some("it panicked".to_owned()) };
         if let Some(Err(error)) = core.map(|core| net::pin(usize::from(core))) {
-            note(format_args!("shard {shard} is not pinned: {error}"));
+            warn(format_args!("shard {shard} is not pinned: {error}"));
         }
         let ended = shard::Loop::new(seat, random).and_then(|shard| shard.with_records(records).run());
         farewell.error = ended.err().map(|error| error.to_string());
@@ -249,11 +261,12 @@ fn spawn(
 }
 
 /// The thread that writes call records, off the shards' cores.
-fn write_records() -> Result<SyncSender<Box<Record>>, Failure> {
+fn write_records(trunks: Vec<String>) -> Result<SyncSender<Box<Record>>, Failure> {
     let (sender, receiver) = sync_channel::<Box<Record>>(RECORDS);
+    let writer = cdr::Writer { format: log::format(), trunks };
     let write = move || {
         while let Ok(record) = receiver.recv() {
-            call(&record);
+            log::record(&writer.line(&record));
         }
     };
     thread::Builder::new().name("records".into()).spawn(write).map_err(Failure::new)?;

@@ -150,6 +150,15 @@ fn choose_ports(args: &Args, file: &mut File, shards: u16) {
         };
         http.set_port(next(http.port(), free));
     }
+    if args.admin.is_none()
+        && let Some(admin) = &mut file.admin.listen
+    {
+        let free = |port| {
+            let address = (admin.ip(), port).into();
+            Listener::open(&TcpOptions { address, device: None, share: false, backlog: 1 }).is_ok()
+        };
+        admin.set_port(next(admin.port(), free));
+    }
     if args.sip.is_none() {
         let sip = &mut file.sip.listen;
         sip.set_port(next(sip.port(), |port| udp((sip.ip(), port).into())));

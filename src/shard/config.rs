@@ -141,7 +141,7 @@ impl Config {
 }
 
 /// The part of a range of ports that a shard has, in whole pairs of even and odd.
-fn slice(ports: &RangeInclusive<u16>, shard: u8, shards: u8) -> RangeInclusive<u16> {
+pub fn slice(ports: &RangeInclusive<u16>, shard: u8, shards: u8) -> RangeInclusive<u16> {
     let first = u32::from(*ports.start()).next_multiple_of(2);
     let pairs = (u32::from(*ports.end()) + 1).saturating_sub(first) / 2;
     let share = pairs / u32::from(shards.max(1));

@@ -26,7 +26,7 @@ mod tests;
 mod trace;
 
 pub use self::core::{Core, Counters, Output, Places, SipPlace, WebPlace};
-pub use config::{Caps, Config, Http, Realm, WebMedia};
+pub use config::{Caps, Config, Http, Realm, WebMedia, slice};
 pub use control::{BOUNDS, Control, Order, Passes, Snapshot};
 pub use mail::Mail;
 pub use open::{Bound, OpenError, Opened, Seat, open};

@@ -46,13 +46,13 @@ fn a_ladder_reads_from_left_to_right_and_downwards() {
     let wanted = "\
 call0.3.1, ended: hangup 0
 
-    a…ce (browser)                bridgehead                    +…45 (trunk pbx)
-    0.000   |-- dial -------------------------->|                                 |
-    0.002   |                                 |-- INVITE sdp ------------------->|
+     a…ce (browser)                      bridgehead                     +…45 (trunk pbx)
+    0.000   |-- dial ------------------------>|                                 |
+    0.002   |                                 |-- INVITE sdp ------------------>|
     0.031   |                                 |<-------- 180 Ringing (INVITE) --|
     0.032   |<----------------- ringing 180 --|                                 |
     0.040   |        * dtls connected         |                                 |
-   12.345   |-- hangup ----------------------->|                                 |
+   12.345   |-- hangup ---------------------->|                                 |
 … and 2 more that are not kept
 ";
     assert_eq!(drawn, wanted, "\n{drawn}");

@@ -13,6 +13,8 @@ pub struct Gateway {
     pub http: SocketAddr,
     /// Where SIP goes.
     pub sip: SocketAddr,
+    /// Where metrics and traces come from.
+    pub admin: SocketAddr,
 }
 
 /// A configuration file in the making, and how it is to be run.
@@ -29,6 +31,7 @@ impl<'a> Plan<'a> {
         let text = format!(
             "[http]\nlisten = \"127.0.0.1:{http}\"\n[sip]\nlisten = \"127.0.0.1:{sip}\"\n\
              [media]\nweb_port = {web}\nrtp_ports = \"10000-19999\"\n\
+             [admin]\nlisten = \"127.0.0.1:0\"\n\
              [calls]\nbrowser_grace_s = {GRACE_S}\nfirst_reply_s = {FIRST_REPLY_S}\ndrain_s = 2\n",
             web = free_port(),
         );
@@ -99,18 +102,24 @@ impl Gateway {
     /// Starts it and reads `listening WHAT ADDRESS` until `ready`.
     fn run(scene: &Scene, command: &mut Command) -> Gateway {
         let mut process = Process::start(scene, "gateway", command);
-        let (mut http, mut sip) = (None, None);
+        let (mut http, mut sip, mut admin) = (None, None, None);
         loop {
             let line = process.line(|line| line.starts_with("listening ") || line == "ready");
             let words: Vec<&str> = line.split(' ').collect();
             match words[..] {
                 ["ready"] => break,
-                [_, "http", address, ..] => http = http.or(address.parse().ok()),
+                [_, "admin", address, ..] => admin = address.parse().ok(),
+                [_, "http" | "https", address, ..] => http = http.or(address.parse().ok()),
                 [_, "sip", address, ..] => sip = sip.or(address.parse().ok()),
                 _ => {}
             }
         }
-        Gateway { process, http: http.expect("listening http"), sip: sip.expect("listening sip") }
+        Gateway {
+            process,
+            http: http.expect("listening http"),
+            sip: sip.expect("listening sip"),
+            admin: admin.expect("listening admin"),
+        }
     }
 
     /// The page's address.
