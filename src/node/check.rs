@@ -88,7 +88,7 @@ pub(super) fn ports(file: &File, cores: &[u16]) -> String {
         let port = file.media.web_port;
         let port = if port == 0 { "any".to_owned() } else { web_port(port, shard).to_string() };
         for ip in std::iter::once(&file.media.listen).chain(&file.media.web_listen) {
-            line("  web media", format!("udp {}", at(ip, &port)));
+            line("  web", format!("udp {}", at(ip, &port)));
         }
         let rtp = slice(&file.media.rtp_ports, shard, shards);
         let calls = rtp.len() / 2;
