@@ -2,8 +2,7 @@
 
 use crate::base::redact::User;
 use crate::call::Record;
-use crate::leg::{Cause, Source, Target, TrunkId};
-use crate::media::Stats;
+use crate::leg::{Cause, Quality, Source, Target, TrunkId};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -123,24 +122,53 @@ fn word(text: &str) -> String {
 }
 
 /// One leg's media, where it had any.
-fn quality(leg: &str, stats: &Stats) -> Vec<(&'static str, Value)> {
-    let names: [&'static str; 6] = match leg {
-        "in" => ["in_received", "in_lost", "in_jitter_ms", "in_sent", "in_remote_lost", "in_round_trip_ms"],
-        _ => {
-            ["out_received", "out_lost", "out_jitter_ms", "out_sent", "out_remote_lost", "out_round_trip_ms"]
-        }
-    };
+fn quality(leg: &str, quality: &Quality) -> Vec<(&'static str, Value)> {
+    if quality.packets_received + quality.packets_sent == 0 {
+        return Vec::new();
+    }
+    let names = if leg == "in" { &IN } else { &OUT };
     let ms = |time: Duration| json!((time.as_secs_f64() * 10_000.0).round() / 10.0);
+    let mos = |mos: u16| if mos == 0 { Value::Null } else { json!(f64::from(mos) / 100.0) };
     let values = [
-        stats.packets_received.into(),
-        stats.lost.into(),
-        ms(stats.jitter),
-        stats.packets_sent.into(),
-        stats.remote_lost.into(),
-        stats.round_trip.map_or(Value::Null, ms),
+        quality.codec.as_str().into(),
+        quality.packets_received.into(),
+        quality.lost.into(),
+        ms(quality.jitter),
+        mos(quality.mos_received),
+        quality.packets_sent.into(),
+        quality.remote_lost.into(),
+        ms(quality.remote_jitter),
+        mos(quality.mos_sent),
+        quality.round_trip.map_or(Value::Null, ms),
     ];
-    names.into_iter().zip(values).collect()
+    names.iter().copied().zip(values).collect()
 }
+
+/// The fields of a leg: what came from its party, what went there, and how long the way is.
+const IN: [&str; 10] = [
+    "in_codec",
+    "in_received",
+    "in_lost",
+    "in_jitter_ms",
+    "in_mos",
+    "in_sent",
+    "in_remote_lost",
+    "in_remote_jitter_ms",
+    "in_remote_mos",
+    "in_round_trip_ms",
+];
+const OUT: [&str; 10] = [
+    "out_codec",
+    "out_received",
+    "out_lost",
+    "out_jitter_ms",
+    "out_mos",
+    "out_sent",
+    "out_remote_lost",
+    "out_remote_jitter_ms",
+    "out_remote_mos",
+    "out_round_trip_ms",
+];
 
 #[cfg(test)]
 mod tests {
@@ -151,8 +179,14 @@ mod tests {
     fn record() -> Record {
         let party = |user: &str| Party { user: user.into(), ..Party::default() };
         let mut mint = Mint::new(ShardId(0), false);
-        let stats =
-            Stats { packets_received: 500, lost: 3, jitter: Duration::from_micros(1260), ..Stats::default() };
+        let stats = Quality {
+            codec: "opus".into(),
+            packets_received: 500,
+            lost: 3,
+            mos_received: 421,
+            jitter: Duration::from_micros(1260),
+            ..Quality::default()
+        };
         Record {
             call: Some(crate::base::CallId::new(ShardId(0), 1, 3)),
             incoming: mint.leg(Side::Web),
@@ -167,7 +201,7 @@ mod tests {
             ended: Duration::from_millis(1_700_000_012_250),
             cause: Cause::Hangup,
             code: 0,
-            quality: [Some(stats), None],
+            quality: [Some(Box::new(stats)), None],
         }
     }
 
@@ -177,8 +211,8 @@ mod tests {
         assert_eq!(
             writer.line(&record()),
             "call id=call0.3.1 in=web-in0.1 key=a…ef source=user target=\"my pbx\" from=a…ce to=+…56 \
-             started=1700000000.25 waited_ms=2000 talked_ms=10000 reason=hangup code=0 q850=16 in_received=500 \
-             in_lost=3 in_jitter_ms=1.3 in_sent=0 in_remote_lost=0"
+             started=1700000000.25 waited_ms=2000 talked_ms=10000 reason=hangup code=0 q850=16 in_codec=opus \
+             in_received=500 in_lost=3 in_jitter_ms=1.3 in_mos=4.21 in_sent=0 in_remote_lost=0 in_remote_jitter_ms=0.0"
         );
     }
 
