@@ -47,11 +47,11 @@ impl Loop {
 
     pub(super) fn open_stream(&mut self, now: Now, mut stream: Stream, remote: SocketAddr) {
         self.counters.accepted += 1;
-        if let Some(certificate) = &self.certificate {
-            if self.shaking >= self.config.caps.handshakes || !stream.secure(certificate) {
-                self.counters.handshakes_full += 1;
-                return;
-            }
+        if let Some(certificate) = &self.certificate
+            && (self.shaking >= self.config.caps.handshakes || !stream.secure(certificate))
+        {
+            self.counters.handshakes_full += 1;
+            return;
         }
         let Some(flow) = self.core.opened(now, remote) else { return };
         if self.poll.add_stream(flow, &stream).is_err() {
