@@ -110,14 +110,15 @@ impl Half {
         let (local, remote) = (self.local.as_ref()?, self.remote.as_ref()?);
         let (ours, theirs) = (local.media.get(self.stream)?, remote.media.get(self.stream)?);
         let (we, they) = (self.our_direction(), self.party_direction());
+        let open = !self.held && !self.told;
         let rtcp_mux = ours.rtcp_mux && theirs.rtcp_mux;
         let address = if self.is_web() { None } else { rtp_address(remote, theirs) };
         Some(Agreed {
             remote: address,
             remote_rtcp: address.filter(|_| !rtcp_mux).and_then(|rtp| rtcp_address(rtp, theirs)),
             rtcp_mux,
-            send: we.sends() && they.receives(),
-            receive: we.receives() && they.sends(),
+            send: open && we.sends() && they.receives(),
+            receive: open && we.receives() && they.sends(),
             formats: self.media_formats(),
             ptime_ms: theirs.ptime_ms.unwrap_or(PTIME_MS),
         })

@@ -267,6 +267,7 @@ impl Calls {
             hops: incoming.hops - 1,
             started: now.unix,
             answered: None,
+            data: incoming.data,
         };
         facts.accounts().for_each(|account| core.count_account(account));
         let (mut inbound, mut outbound) = (plan.incoming, plan.outgoing);
@@ -352,6 +353,11 @@ impl Calls {
             media::Event::Stats { leg, stats } => {
                 self.with(leg, |call, core| call.on_stats(core, now, leg, &stats));
             }
+            media::Event::Digit { leg, digit, forwarded } => self.with(leg, |call, core| {
+                if let Some(end) = call.end(leg) {
+                    call.on_digit(core, end, digit, forwarded);
+                }
+            }),
             media::Event::Full { leg } => {
                 if !self.core.media.remove(&leg) {
                     self.core.counters.stray += 1;
@@ -406,6 +412,8 @@ fn session_of(event: &Event) -> Option<&Session> {
         | Event::Lost { .. }
         | Event::Found { .. }
         | Event::Asked { .. }
+        | Event::Hold { .. }
+        | Event::Inform { .. }
         | Event::Ended { .. } => None,
     }
 }

@@ -4,7 +4,7 @@ use super::agree;
 use super::core::{Core, Timer};
 use super::describe::{fmtp, wishes, with_parameters};
 use super::half::{Half, Pending, Transport, Why};
-use super::state::{Call, End, State};
+use super::state::{Call, End, State, Talking};
 use crate::base::Now;
 use crate::leg::{Cause, Command, Reason};
 use crate::sdp::negotiate::accept;
@@ -141,8 +141,11 @@ impl Call {
     fn answer_change(&mut self, core: &mut Core, end: End, offer: Box<Session>) {
         let talking = matches!(self.state, State::Talking(_));
         let (half, other) = self.halves(end);
-        let want =
-            if half.is_web() || other.is_web() { Direction::SendRecv } else { other.party_direction() };
+        let want = match (half.is_web(), other.is_web()) {
+            (true, _) => Direction::SendRecv,
+            (false, true) => half.want(),
+            (false, false) => other.party_direction(),
+        };
         let mut limit = half.limit(other, talking);
         let standing = other.all_codecs();
         if other.is_web()
@@ -181,7 +184,7 @@ impl Call {
         let (half, other) = self.halves(end);
         let limit = half.limit(other, true);
         let usable: Vec<Payload> = half.usable().into_iter().filter(|p| limit.contains(&p.codec)).collect();
-        let want = if other.is_web() { Direction::SendRecv } else { other.party_direction() };
+        let want = if other.is_web() { half.wish() } else { other.party_direction() };
         let offer = half.offer(usable, want);
         let offer = half.send(offer);
         half.pending = Pending::Ours(offer.clone(), Why::Asked);
@@ -190,7 +193,7 @@ impl Call {
 
     /// An offer of ours was answered.
     pub(super) fn on_accepted(&mut self, core: &mut Core, now: Now, end: End, answer: Box<Session>) {
-        let half = self.half(end);
+        let (half, other) = self.halves(end);
         let (offer, why) = match std::mem::replace(&mut half.pending, Pending::None) {
             Pending::Ours(offer, why) => (offer, why),
             other => {
@@ -199,7 +202,7 @@ impl Call {
                 return;
             }
         };
-        if !adopt(core, half, offer, answer) {
+        if !adopt(core, half, other, offer, answer) {
             core.counters.bad_answers += 1;
             self.on_bad_answer(core, now, end, why);
             return;
@@ -219,6 +222,8 @@ impl Call {
             self.finish(core, now, Cause::NotAcceptable.into(), None);
         } else if why == Why::Relay {
             self.refuse_relayed(core, end.other(), Cause::NotAcceptable.into());
+        } else {
+            self.undo_hold(core, end, Cause::NotAcceptable.into());
         }
     }
 
@@ -244,7 +249,9 @@ impl Call {
             // RFC 3261 section 14.1, for the one that began the call.
             let after = Duration::from_millis(2_100 + core.random.below(190) * 10);
             talking.retry = Some(core.arm(now, after, self.id, Timer::Retry));
+            return;
         }
+        self.undo_hold(core, end, reason);
     }
 
     /// A re-offer is due again.
@@ -306,15 +313,19 @@ impl Call {
 
     /// Where a party sends a codec that the other one has not, offers it what both have (design, section 6).
     pub(super) fn settle_codecs(&mut self, core: &mut Core) {
-        let State::Talking(talking) = &self.state else { return };
-        if talking.retry.is_some() {
+        if !matches!(self.state, State::Talking(_)) {
             return;
         }
+        self.tell_holds(core);
+        let State::Talking(Talking { retry: None, .. }) = &self.state else { return };
         let busy = |half: &Half| {
             half.pending != Pending::None || matches!(half.transport, Transport::Restarting { .. })
         };
         // One at a time: two at once could pass each other for ever.
         if busy(&self.incoming) || busy(&self.outgoing) {
+            return;
+        }
+        if self.offer_hold(core) {
             return;
         }
         // A browser first: with it a change costs least.
@@ -363,7 +374,13 @@ impl Half {
     }
 }
 
-fn send_offer(core: &mut Core, half: &mut Half, payloads: Vec<Payload>, direction: Direction, why: Why) {
+pub(super) fn send_offer(
+    core: &mut Core,
+    half: &mut Half,
+    payloads: Vec<Payload>,
+    direction: Direction,
+    why: Why,
+) {
     let offer = half.offer(payloads, direction);
     let offer = half.send(offer);
     half.pending = Pending::Ours(offer.clone(), why);
@@ -390,13 +407,17 @@ fn accept_change(
     if !half.settle(answer.clone(), offer, asked.place) {
         return false;
     }
+    if !half.is_web() && other.is_web() {
+        half.told = half.held;
+        half.holds = !asked.direction.receives();
+    }
     core.agree(half);
     core.leg(Command::Accept { leg: half.leg, answer });
     true
 }
 
 /// Makes an offer of ours and their answer stand.
-fn adopt(core: &mut Core, half: &mut Half, offer: Box<Session>, answer: Box<Session>) -> bool {
+fn adopt(core: &mut Core, half: &mut Half, other: &Half, offer: Box<Session>, answer: Box<Session>) -> bool {
     let place = half.stream;
     let mut remote = None;
     if half.is_web() {
@@ -411,6 +432,13 @@ fn adopt(core: &mut Core, half: &mut Half, offer: Box<Session>, answer: Box<Sess
     }
     if let Some(remote) = remote {
         core.describe(half, remote);
+    }
+    if !half.is_web() && other.is_web() {
+        let ours = half.our_direction();
+        half.told = half.telling;
+        if ours.sends() {
+            half.holds = !half.party_direction().receives();
+        }
     }
     core.agree(half);
     true

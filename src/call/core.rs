@@ -62,6 +62,10 @@ counters! {
         glare,
         /// Changes refused because nothing in them may be accepted.
         changes_refused,
+        /// Keys, bodies and control passed on to the other party.
+        informed,
+        /// The same, where the other party could not be told.
+        informs_dropped,
         /// Answers that accept nothing of what was offered.
         bad_answers,
         /// Candidates beyond those that are read of a description.

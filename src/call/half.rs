@@ -90,6 +90,18 @@ pub(super) struct Half {
     pub(super) pulse: Pulse,
     /// Every payload type that the stream has had: numbers keep their meaning.
     pub(super) known: Vec<Payload>,
+    /// Of a party whose other half is a browser: the browser holds it.
+    pub(super) held: bool,
+    /// The same, as this party knows it.
+    pub(super) told: bool,
+    /// What the offer of ours that is under way says of it.
+    pub(super) telling: bool,
+    /// This party holds the browser.
+    pub(super) holds: bool,
+    /// The same, as the browser knows it.
+    pub(super) shown: bool,
+    /// Of a browser: what it asked for (hold or resume) and has no answer to.
+    pub(super) asking: Option<bool>,
 }
 
 impl Half {
@@ -120,6 +132,12 @@ impl Half {
             formats: Vec::new(),
             pulse: Pulse::default(),
             known: Vec::new(),
+            held: false,
+            told: false,
+            telling: false,
+            holds: false,
+            shown: false,
+            asking: None,
         }
     }
 
@@ -171,6 +189,7 @@ impl Half {
 
     /// Takes note of a description that goes out now.
     pub(super) fn send(&mut self, session: Session) -> Box<Session> {
+        self.telling = self.held;
         let session = Box::new(session);
         self.sent = Some(session.clone());
         session

@@ -18,6 +18,7 @@ mod pulse;
 mod record;
 mod setup;
 mod state;
+mod talk;
 
 #[cfg(test)]
 mod tests;

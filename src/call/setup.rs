@@ -102,6 +102,7 @@ impl Call {
             account,
             offer,
             hops: self.facts.hops,
+            data: self.facts.data.clone(),
         }
     }
 
@@ -257,8 +258,19 @@ impl Call {
         core.counters.answered += 1;
         core.leg(Command::Answer { leg: self.incoming.leg, session });
         self.state = State::Talking(Talking { retry: None, retries: 0 });
+        self.note_hold();
         self.join(core);
         self.settle_codecs(core);
+    }
+
+    /// A SIP party may hold from the beginning on.
+    fn note_hold(&mut self) {
+        for end in [End::In, End::Out] {
+            let half = self.half(end);
+            // Who answered an offer that is only to receive doesn't hold.
+            let asked = end == End::In || half.our_direction().sends();
+            half.holds = !half.is_web() && asked && !half.party_direction().receives();
+        }
     }
 
     /// What the caller's answer says: nothing to a browser, which has had it; the same again where it went out with

@@ -3,7 +3,7 @@
 use super::core::Core;
 use super::half::{Half, Pending, Transport};
 use crate::base::{CallId, LegId, Now, PeerId, TimerId};
-use crate::leg::{Account, Event, Fork, Party, Source, Target};
+use crate::leg::{Account, Data, Event, Fork, Party, Source, Target};
 use crate::sdp::Session;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,8 @@ pub(super) struct Facts {
     pub(super) hops: u8,
     pub(super) started: Duration,
     pub(super) answered: Option<Duration>,
+    /// Headers that whoever calls attached.
+    pub(super) data: Data,
 }
 
 impl Facts {
@@ -170,6 +172,8 @@ impl Call {
             Event::Lost { .. } => self.on_signalling(core, now, end, false),
             Event::Found { .. } => self.on_signalling(core, now, end, true),
             Event::Asked { .. } => self.on_asked(core, end),
+            Event::Hold { on, .. } => self.on_hold(core, end, on),
+            Event::Inform { notice, .. } => self.on_inform(core, end, notice),
             // An incoming leg neither rings nor answers; a known one does not come in again.
             Event::Progress { .. } | Event::Answered { .. } | Event::Incoming(_) => core.counters.stray += 1,
         }

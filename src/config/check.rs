@@ -1,6 +1,7 @@
 //! Reading a file, and what its keys say about each other.
 
 use super::{Error, File};
+use crate::leg::Attach;
 use toml::Spanned;
 
 /// Codecs that the gateway forwards, as `codecs` names them.
@@ -26,6 +27,7 @@ impl Check<'_> {
 
     fn all(&self) -> Result<(), Error> {
         self.certificate()?;
+        self.attach()?;
         self.trunks()?;
         self.users()?;
         self.routes()
@@ -42,6 +44,19 @@ impl Check<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    fn attach(&self) -> Result<(), Error> {
+        for entry in &self.parsed.calls.attach {
+            if Attach::new([entry.get_ref().as_str()]).is_err() {
+                let what = format!(
+                    "attach: {:?} can't be attached; name User-to-User, an X- header, or a beginning like \"X-Genesys-*\"",
+                    entry.get_ref()
+                );
+                return Err(self.wrong(entry, what));
+            }
+        }
+        Ok(())
     }
 
     fn trunks(&self) -> Result<(), Error> {

@@ -142,6 +142,9 @@ pub struct Calls {
     pub signalling_grace_s: u32,
     /// Seconds after which a SIP party that should send and is silent ends its call. 0: never.
     pub media_timeout_s: u32,
+    /// SIP headers that pass between browsers and SIP servers with a call: `User-to-User`, and `X-` headers, whole or
+    /// by their beginning (`X-Genesys-*`).
+    pub attach: Vec<Spanned<String>>,
 }
 
 impl Default for Calls {
@@ -153,6 +156,7 @@ impl Default for Calls {
             browser_grace_s: 20,
             signalling_grace_s: 60,
             media_timeout_s: 60,
+            attach: Vec::new(),
         }
     }
 }

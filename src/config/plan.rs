@@ -2,7 +2,7 @@
 
 use super::{Dtls, File, Trunk};
 use crate::base::{Map, RealmId};
-use crate::leg::{Account, Reason, TrunkId};
+use crate::leg::{Account, Attach, Reason, TrunkId};
 use crate::{call, http, media, shard, signal, sip, webrtc};
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,6 +91,11 @@ fn registrations(file: &File) -> Map<Account, sip::Registration> {
     map
 }
 
+/// `check` has refused what is no such list.
+fn attach(file: &File) -> Attach {
+    Attach::new(file.calls.attach.iter().map(|entry| entry.get_ref().as_str())).unwrap_or_default()
+}
+
 fn sip_of(file: &File) -> sip::Config {
     let trunk = |trunk: &Trunk| {
         let credentials = (!trunk.username.is_empty()).then(|| sip::Credentials {
@@ -110,6 +115,7 @@ fn sip_of(file: &File) -> sip::Config {
     sip::Config {
         trunks: file.trunk.iter().map(trunk).collect(),
         accounts: registrations(file),
+        attach: attach(file),
         user_agent: file.sip.user_agent.clone(),
         ..sip::Config::default()
     }
@@ -119,6 +125,7 @@ fn signal_of(file: &File, shards: u8) -> signal::Config {
     let mut config = signal::Config {
         max_sessions: share(file.limits.sessions, shards),
         max_sessions_per_user: file.limits.sessions_per_user as usize,
+        attach: attach(file),
         grace: seconds(file.calls.signalling_grace_s),
         ..signal::Config::default()
     };

@@ -7,11 +7,15 @@
 //! room knows the leg no more, after [`Command::End`] the call machine knows it no more (the room still finishes its
 //! protocol: CANCEL, BYE, a challenged BYE). An event or command for a leg that its reader has forgotten is ignored.
 
+mod attach;
+mod notice;
 mod quality;
 mod reason;
 
 pub use crate::base::{LegId, ShardId, Side};
 use crate::sdp::Session;
+pub use attach::{Attach, Data};
+pub use notice::{Control, Digit, MOST_BODY, Notice, passes};
 pub use quality::{Level, Quality, Sound};
 pub use reason::{Cause, Reason};
 use std::sync::Arc;
@@ -88,6 +92,8 @@ pub struct Incoming {
     pub hops: u8,
     /// Call-ID, or the browser's own id of the call: for logs and records.
     pub key: String,
+    /// Headers that were attached, of those that may be.
+    pub data: Data,
 }
 
 /// A leg that goes out.
@@ -107,6 +113,8 @@ pub struct Dial {
     pub offer: Box<Session>,
     /// Max-Forwards to send.
     pub hops: u8,
+    /// Headers that were attached by whoever calls.
+    pub data: Data,
 }
 
 /// Where an outgoing leg goes.
@@ -186,6 +194,20 @@ pub enum Event {
         /// The leg.
         leg: LegId,
     },
+    /// A browser holds the other party, or resumes. To be met by [`Command::Hold`].
+    Hold {
+        /// The leg.
+        leg: LegId,
+        /// Holds.
+        on: bool,
+    },
+    /// The party tells something. Nothing is answered.
+    Inform {
+        /// The leg.
+        leg: LegId,
+        /// What.
+        notice: Box<Notice>,
+    },
     /// The leg is over: hung up, cancelled, failed, or refused by the far side.
     Ended {
         /// The leg.
@@ -209,6 +231,8 @@ impl Event {
             | Event::Lost { leg }
             | Event::Found { leg }
             | Event::Asked { leg }
+            | Event::Hold { leg, .. }
+            | Event::Inform { leg, .. }
             | Event::Ended { leg, .. } => *leg,
         }
     }
@@ -266,6 +290,22 @@ pub enum Command {
         /// How the call sounds, where that changed.
         sound: Option<Sound>,
     },
+    /// Meets [`Event::Hold`]: the other party knows, or has refused.
+    Hold {
+        /// The leg.
+        leg: LegId,
+        /// What was asked for.
+        on: bool,
+        /// Whether it is so now.
+        outcome: Result<(), Reason>,
+    },
+    /// Tell the party something. What it can't be told is left out.
+    Inform {
+        /// The leg.
+        leg: LegId,
+        /// What.
+        notice: Box<Notice>,
+    },
     /// End the leg in whatever way its state asks for: reject, cancel or hang up.
     End {
         /// The leg.
@@ -286,6 +326,8 @@ impl Command {
             | Command::Accept { leg, .. }
             | Command::Refuse { leg, .. }
             | Command::Quality { leg, .. }
+            | Command::Hold { leg, .. }
+            | Command::Inform { leg, .. }
             | Command::End { leg, .. } => *leg,
         }
     }

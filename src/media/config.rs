@@ -82,6 +82,10 @@ crate::base::counters! {
         feedback,
         /// BYEs received; the signalling side ends calls.
         bye,
+        /// Keys pressed (RFC 4733).
+        digits,
+        /// Keys pressed faster than anybody can, not told; their packets are forwarded all the same.
+        digits_refused,
         /// Port learned by an RTP leg (RFC 7362), not the signalled one.
         latched,
         /// Dropped: from an address that no transport has verified.

@@ -5,12 +5,13 @@
 //! follows the party at all times.
 
 use super::config::Counters;
+use super::digits::Heard;
 use super::latch::Source;
 use super::leg::{Inbound, Outbound};
 use super::plane::{Plane, Use};
 use super::srtp::Refused;
 use super::timeline::Lost;
-use super::{Kind, Verdict};
+use super::{Event, Kind, Output, Verdict};
 use crate::base::{Key, Now, Packet, SocketId};
 use crate::rtp::{Class, FIXED, Header, TelephoneEvent, classify};
 use std::net::SocketAddr;
@@ -181,8 +182,28 @@ impl Plane {
             return Err(why);
         }
         let payload = payload.ok_or(why!(dropped_payload_type))?;
+        if payload.beat.event {
+            self.on_event(now, slot, header, packet.bytes().get(range.clone()), payload.send.is_some());
+        }
+        let to = partner.and_then(|partner| self.legs.get_mut(partner)?.as_deref_mut());
         let to = to.ok_or(why!(dropped_unjoined))?;
         to.outbound.send(now, header, range, payload, packet)
+    }
+
+    /// Tells a key at the first report that comes of it.
+    #[cold]
+    fn on_event(&mut self, now: Now, slot: usize, header: &Header, payload: Option<&[u8]>, forwarded: bool) {
+        let Some(leg) = self.legs.get_mut(slot).and_then(Option::as_deref_mut) else { return };
+        let Some(report) = payload.and_then(TelephoneEvent::parse) else { return };
+        match leg.inbound.digits.hear(now.instant, header, report) {
+            Heard::Digit(digit) => {
+                let leg = leg.id;
+                self.counters.digits += 1;
+                self.outputs.push_back(Output::Event(Event::Digit { leg, digit, forwarded }));
+            }
+            Heard::TooFast => self.counters.digits_refused += 1,
+            Heard::Nothing => {}
+        }
     }
 
     fn take_web_rtcp(&mut self, now: Now, slot: usize, packet: &mut Packet) -> Result<(), Why> {

@@ -1,5 +1,6 @@
 //! A leg's media side: what comes from its party, and what goes to it.
 
+use super::digits::Digits;
 use super::formats::Formats;
 use super::latch::Latch;
 use super::ports::Pair;
@@ -49,6 +50,7 @@ pub struct Stats {
 pub(super) struct Inbound {
     pub(super) srtp: Option<Box<srtp::Receive>>,
     pub(super) formats: Formats,
+    pub(super) digits: Digits,
     /// The party may send.
     pub(super) open: bool,
     /// Both descriptions are known.
@@ -115,6 +117,7 @@ impl Leg {
             inbound: Inbound {
                 srtp: None,
                 formats: Formats::default(),
+                digits: Digits::default(),
                 open: false,
                 agreed: false,
                 latch: Latch::default(),

@@ -1,6 +1,7 @@
 //! The media plane: what arrives on one leg leaves on the other, in the buffer it arrived in.
 
 mod config;
+mod digits;
 mod formats;
 mod forward;
 mod latch;
@@ -150,6 +151,15 @@ pub enum Event {
         leg: LegId,
         /// Its numbers.
         stats: Box<Stats>,
+    },
+    /// The leg's party pressed a key (RFC 4733): told once, at the first report that comes of it.
+    Digit {
+        /// The leg.
+        leg: LegId,
+        /// `0` to `9`, `*`, `#`, `A` to `D`.
+        digit: char,
+        /// The other leg has agreed on telephone-event: it is sent the reports.
+        forwarded: bool,
     },
 }
 

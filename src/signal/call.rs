@@ -24,6 +24,8 @@ pub(super) struct Call {
     pub(super) state: State,
     /// The browser's `update` that waits for its answer, by request id.
     pub(super) theirs: Option<u64>,
+    /// The browser's `hold` or `resume` that waits for its answer, by request id.
+    pub(super) holding: Option<u64>,
     /// Our `update` that waits for `accept`, until then.
     pub(super) ours: Option<TimerId>,
     /// The browser's `stats` that waits for its answer, by request id.
@@ -70,6 +72,7 @@ impl Hub {
             return Err(Refusal::TOO_MANY_CALLS);
         }
         let offer = read_sdp(request)?;
+        let data = self.attached(request)?;
         let account = session.account.clone();
         let display = self.config.users.get(&account).map_or_else(String::new, |user| user.display.clone());
         let leg = self.mint.leg(Side::Web);
@@ -84,6 +87,7 @@ impl Hub {
             offer: Some(offer),
             hops: HOPS,
             key: key.to_owned(),
+            data,
         })));
         Ok(())
     }
@@ -198,7 +202,7 @@ impl Hub {
         if let Some(session) = self.sessions.get_mut(call.session) {
             session.calls.retain(|(_, other)| *other != leg);
         }
-        for id in [call.theirs, call.asking].into_iter().flatten() {
+        for id in [call.theirs, call.holding, call.asking].into_iter().flatten() {
             self.answer_update(call.session, id, Err(Refusal::UNKNOWN_CALL));
         }
         let (name, code) = (reason.cause.name(), reason.code);
@@ -212,6 +216,7 @@ impl Hub {
             key: key.clone(),
             state,
             theirs: None,
+            holding: None,
             ours: None,
             asking: None,
             quality: None,
@@ -250,7 +255,9 @@ impl Hub {
     pub(super) fn waits(&self, session: SessionId, request: u64) -> bool {
         let legs = self.sessions.get(session).map_or(&[][..], |session| &session.calls);
         legs.iter().any(|(_, leg)| {
-            self.calls.get(leg).is_some_and(|call| [call.theirs, call.asking].contains(&Some(request)))
+            self.calls
+                .get(leg)
+                .is_some_and(|call| [call.theirs, call.holding, call.asking].contains(&Some(request)))
         })
     }
 

@@ -27,6 +27,8 @@ impl Hub {
             Command::Accept { answer, .. } => self.on_verdict(leg, Ok(&answer)),
             Command::Refuse { reason, .. } => self.on_verdict(leg, Err(reason)),
             Command::Quality { quality, sound, .. } => self.on_quality(leg, quality, sound),
+            Command::Hold { outcome, .. } => self.on_hold_outcome(leg, outcome),
+            Command::Inform { notice, .. } => self.on_inform(leg, &notice),
             Command::End { reason, .. } => self.drop_call(leg, reason),
         }
     }
@@ -50,7 +52,8 @@ impl Hub {
         self.add_call(leg, session, key.clone(), State::Ringing { alerted: false });
         self.counters.calls_offered += 1;
         let (from, to, sdp) = (Caller::from(&dial.caller), &*dial.callee.user, write_sdp(&dial.offer));
-        self.tell(session, &Event::Incoming { call: &key, from, to, sdp });
+        let data = dial.data.iter().map(|(name, value)| (&**name, &**value)).collect();
+        self.tell(session, &Event::Incoming { call: &key, from, to, sdp, data });
     }
 
     /// An id that the browser has not used for a call of its own.
@@ -120,7 +123,10 @@ impl Hub {
         let Some(call) = self.calls.get_mut(&leg) else { return };
         let session = call.session;
         match call.theirs.take() {
-            Some(id) => self.answer_update(session, id, verdict.map(write_sdp).map_err(Refusal::of)),
+            Some(id) => {
+                let answer = verdict.map(write_sdp).map_err(Refusal::of);
+                self.answer_update(session, id, answer);
+            }
             None => self.counters.stale_commands += 1,
         }
     }

@@ -1,7 +1,7 @@
 //! Users, limits and deadlines, and what is counted.
 
 use crate::base::{Map, counters};
-use crate::leg::Account;
+use crate::leg::{Account, Attach};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use std::fmt;
@@ -62,6 +62,8 @@ pub struct Config {
     pub users: Map<Account, User>,
     /// What browsers are told to use beside the gateway's own candidates.
     pub ice_servers: Vec<IceServer>,
+    /// Headers that may be attached to calls.
+    pub attach: Attach,
     /// Whether a session must be registered before it may dial.
     pub require_registration: bool,
     /// Connections that have not signed in yet.
@@ -99,6 +101,7 @@ impl Default for Config {
         Config {
             users: Map::default(),
             ice_servers: Vec::new(),
+            attach: Attach::default(),
             require_registration: false,
             max_unknown: 10_000,
             max_sessions: 20_000,

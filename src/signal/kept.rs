@@ -41,6 +41,11 @@ impl About {
             | Event::Ringing { call, .. }
             | Event::Answered { call }
             | Event::Quality { call, .. }
+            | Event::Held { call }
+            | Event::Resumed { call }
+            | Event::Dtmf { call, .. }
+            | Event::Info { call, .. }
+            | Event::Control { call, .. }
             | Event::Update { call, .. } => About::Call((*call).into()),
         }
     }
@@ -190,7 +195,13 @@ mod tests {
     #[test]
     fn where_room_is_short_needless_events_go_first() {
         let nobody = crate::leg::Party::default();
-        let incoming = |call| Event::Incoming { call, from: (&nobody).into(), to: "x", sdp: String::new() };
+        let incoming = |call| Event::Incoming {
+            call,
+            from: (&nobody).into(),
+            to: "x",
+            sdp: String::new(),
+            data: Default::default(),
+        };
         let mut kept = kept(&[
             Event::Registered,
             Event::Ringing { call: "a", code: 180 },

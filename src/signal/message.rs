@@ -4,6 +4,7 @@ use super::config::IceServer;
 use super::quality::Stats;
 use crate::leg::{Party, Reason};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The version of the schema that we speak.
 pub(super) const VERSION: u64 = 1;
@@ -26,6 +27,11 @@ pub(super) struct Request {
     pub(super) cursor: Option<u64>,
     pub(super) ack: Option<u64>,
     pub(super) again: Option<bool>,
+    pub(super) attach: Option<BTreeMap<String, String>>,
+    pub(super) digits: Option<String>,
+    pub(super) duration: Option<u32>,
+    pub(super) content_type: Option<String>,
+    pub(super) body: Option<String>,
 }
 
 /// A password or token on its way in.
@@ -117,6 +123,10 @@ refusals! {
     BAD_CALLEE = "bad_request", 400, "\"to\" must be a name, a number, or a sip: or tel: URI.";
     BAD_SDP = "bad_request", 400, "\"sdp\" is missing or no session description.";
     BAD_REASON = "bad_request", 400, "\"reason\" must be \"busy\" or \"declined\".";
+    BAD_ATTACH = "bad_request", 400, "\"attach\" names a header that is not allowed, or holds control characters, or is too much.";
+    BAD_DIGITS = "bad_request", 400, "\"digits\" must be 1 to 32 of 0-9, A-D, * and #, \"duration\" 40 to 6000 ms.";
+    BAD_TYPE = "bad_request", 400, "\"content_type\" must be a form, JSON or text.";
+    BAD_BODY = "bad_request", 400, "\"body\" must be text of 1 to 8192 bytes.";
     UNKNOWN_TYPE = "unknown_type", 0, "There is no request of this type.";
     UNKNOWN_CALL = "unknown_call", 481, "There is no call of this id, or it is over.";
     WRONG_STATE = "wrong_state", 0, "This can't be done now.";
@@ -174,6 +184,8 @@ pub(super) enum Event<'a> {
         from: Caller<'a>,
         to: &'a str,
         sdp: String,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        data: BTreeMap<&'a str, &'a str>,
     },
     Update {
         call: &'a str,
@@ -184,6 +196,26 @@ pub(super) enum Event<'a> {
         level: &'static str,
         mos: Option<f64>,
         one_way: bool,
+    },
+    Held {
+        call: &'a str,
+    },
+    Resumed {
+        call: &'a str,
+    },
+    Dtmf {
+        call: &'a str,
+        digit: char,
+        duration: u32,
+    },
+    Info {
+        call: &'a str,
+        content_type: &'a str,
+        body: &'a str,
+    },
+    Control {
+        call: &'a str,
+        action: &'static str,
     },
     Ended {
         call: &'a str,

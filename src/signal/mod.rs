@@ -6,6 +6,7 @@
 mod call;
 mod command;
 mod config;
+mod control;
 mod hub;
 mod kept;
 mod message;

@@ -115,6 +115,12 @@ impl Hub {
                 self.stats(session, request)?;
                 return Ok(Done::Later);
             }
+            "hold" | "resume" => {
+                self.hold(session, request, request.kind == "hold")?;
+                return Ok(Done::Later);
+            }
+            "dtmf" => self.dtmf(session, request)?,
+            "info" => self.info(session, request)?,
             "accept" => self.accept(session, request)?,
             "disconnect" => self.end_session(now, session, SIGNED_OUT),
             "connect" => return Err(Refusal::WRONG_STATE),

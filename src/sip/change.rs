@@ -44,8 +44,13 @@ impl Stack {
         let Some(leg) = self.legs.get(key) else { return };
         let (id, main) = (leg.id, leg.main);
         let headers = [(Name::Allow, ALLOW)];
-        let ask =
-            Ask { method: Method::Invite, purpose: Purpose::Reinvite, headers: &headers, body: Some(&offer) };
+        let ask = Ask {
+            method: Method::Invite,
+            purpose: Purpose::Reinvite,
+            headers: &headers,
+            content: SDP,
+            body: Some(&offer),
+        };
         let Some(sent) = self.request(now, key, main, ask) else {
             return self.tell(Event::Refused { leg: id, reason: Reason::from(Cause::Overloaded) });
         };

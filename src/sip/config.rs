@@ -2,7 +2,7 @@
 
 use super::{Registration, Secret};
 use crate::base::{Map, RealmId};
-use crate::leg::Account;
+use crate::leg::{Account, Attach};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ pub struct Config {
     pub trunks: Vec<Trunk>,
     /// Browser users who have a name and secret at a trunk: they may call without being registered.
     pub accounts: Map<Account, Registration>,
+    /// Headers that are passed on with a call.
+    pub attach: Attach,
     /// Retransmission timers.
     pub timers: Timers,
     /// Bounds.

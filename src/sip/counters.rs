@@ -37,6 +37,12 @@ counters! {
         challenges,
         /// Answered calls whose ACK never came.
         lost_acks,
+        /// INFO of ours that could not be sent.
+        informs_dropped,
+        /// INFO of ours that was refused, or that nobody answered.
+        informs_refused,
+        /// Attached headers that are not allowed, or too much.
+        attach_refused,
         /// Changes of both sides at once.
         glares,
         /// Sessions that nobody refreshed.

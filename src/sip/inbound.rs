@@ -1,5 +1,6 @@
 //! Requests that come in: whom they are from, whether they may, and who deals with them.
 
+use super::inform::EVENTS;
 use super::leg::{LegKey, State};
 use super::transaction::{Begin, Seen, ServerId};
 use super::write::{self, ALLOW, Answer, Headers, SDP};
@@ -95,7 +96,9 @@ impl Stack {
         match method {
             Method::Invite => self.on_invite(now, &request, trunk),
             Method::Options => self.on_options(&request),
-            Method::Bye | Method::Update | Method::Info | Method::Prack => self.refuse(&request, 481, &[]),
+            Method::Bye | Method::Update | Method::Info | Method::Prack | Method::Notify => {
+                self.refuse(&request, 481, &[]);
+            }
             _ => self.refuse_method(&request),
         }
     }
@@ -176,7 +179,12 @@ impl Stack {
 
     /// What we can do (section 11.2). Without state: pings are many, and their answer is always the same.
     fn on_options(&mut self, request: &Request<'_, '_>) {
-        let headers = [(Name::Allow, ALLOW), (Name::Accept, SDP), (Name::Supported, "timer")];
+        let headers = [
+            (Name::Allow, ALLOW),
+            (Name::Accept, SDP),
+            (Name::Supported, "timer"),
+            (Name::AllowEvents, EVENTS),
+        ];
         self.answer_statelessly(request, 200, &headers);
     }
 
@@ -212,7 +220,8 @@ impl Stack {
             Method::Invite => self.on_reinvite(now, request, (key, fork)),
             Method::Update => self.on_update(now, request, (key, fork)),
             Method::Options => self.on_options(request),
-            Method::Info => self.on_info(now, request),
+            Method::Info => self.on_info(now, request, key),
+            Method::Notify => self.on_notify(now, request, key),
             Method::Prack => self.refuse(request, 481, &[]),
             _ => self.refuse_method(request),
         }
@@ -222,18 +231,6 @@ impl Stack {
         match self.find_dialog(request.message) {
             Some((key, _)) => self.on_answer_acknowledged(now, key, request.message),
             None => self.counters.stray_requests += 1,
-        }
-    }
-
-    /// Nothing that INFO could carry is understood yet: empty ones probe whether we live.
-    fn on_info(&mut self, now: Now, request: &Request<'_, '_>) {
-        if request.message.header(Name::InfoPackage).is_some() {
-            // RFC 6086 section 4.2.2.
-            self.reply(now, request, 469, &[(Name::RecvInfo, "nil")]);
-        } else if request.message.body().is_empty() {
-            self.reply(now, request, 200, &[]);
-        } else {
-            self.reply(now, request, 415, &[(Name::Accept, SDP)]);
         }
     }
 }

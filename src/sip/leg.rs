@@ -4,9 +4,10 @@ use super::Flow;
 use super::config::Credentials;
 use super::dialog::Dialog;
 use super::digest;
+use super::inform::Words;
 use super::transaction::{ClientId, ServerId, keys};
 use crate::base::{Key, LegId, ShardId, TimerId};
-use crate::leg::TrunkId;
+use crate::leg::{Data, TrunkId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub(super) enum Purpose {
     Reinvite,
     /// The end of one of its dialogs.
     Bye(u16),
+    /// INFO.
+    Inform,
     /// CANCEL or PRACK: whatever comes back changes nothing.
     Aside,
 }
@@ -74,6 +77,8 @@ pub(super) struct Leg {
     /// Which of them became the call.
     pub main: usize,
     pub state: State,
+    /// What is told by INFO.
+    pub words: Words,
     /// Client transactions that run.
     pub open: u32,
     pub timers: [Option<TimerId>; TICKS],
@@ -101,6 +106,8 @@ pub(super) struct Calling {
     /// To value, without tag.
     pub to: String,
     pub hops: u8,
+    /// Attached headers.
+    pub data: Data,
     pub cseq: u32,
     /// Our offer, as sent.
     pub offer: Vec<u8>,

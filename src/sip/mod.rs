@@ -10,6 +10,7 @@ mod dialog;
 mod digest;
 mod home;
 mod inbound;
+mod inform;
 mod leg;
 mod register;
 mod stack;

@@ -265,6 +265,7 @@ impl Stack {
             authorization: &authorization,
             headers: &[(Name::Expires, &expires), (Name::Allow, ALLOW)],
             user_agent: &self.config.user_agent,
+            content: "",
             body: None,
         };
         let Some(bytes) = draft.write() else {

@@ -37,6 +37,8 @@ pub(super) struct Ask<'a> {
     pub method: Method<'static>,
     pub purpose: Purpose,
     pub headers: Headers<'a>,
+    /// The body's type.
+    pub content: &'a str,
     pub body: Option<&'a [u8]>,
 }
 
@@ -277,6 +279,7 @@ impl Stack {
             authorization: &authorization,
             headers: ask.headers,
             user_agent: &self.config.user_agent,
+            content: ask.content,
             body: ask.body,
         };
         let bytes = draft.write();
@@ -380,6 +383,7 @@ impl Stack {
             Purpose::Invite => self.on_invite_response(now, flow, (key, id), message, code),
             Purpose::Reinvite => self.on_reinvite_response(now, flow, (key, id), message, code),
             Purpose::Bye(fork) => self.on_bye_response(now, flow, (key, fork), message, code),
+            Purpose::Inform => self.on_inform_response(now, flow, (key, id), message, code),
             Purpose::Aside => {}
         }
     }
@@ -407,6 +411,9 @@ impl Stack {
             Command::Offer { offer, .. } => self.on_offer(now, key, &offer),
             Command::Accept { answer, .. } => self.on_accept(now, key, &answer),
             Command::Refuse { reason, .. } => self.on_refuse(now, key, reason),
+            // Nobody on this side asks for one.
+            Command::Hold { .. } => {}
+            Command::Inform { notice, .. } => self.on_inform(now, key, &notice),
             Command::End { reason, .. } => self.on_end(now, key, reason),
         }
     }

@@ -2,13 +2,14 @@
 
 use super::body::{self, Body};
 use super::dialog::Dialog;
+use super::inform::{EVENTS, Words};
 use super::leg::{Calling, Cancel, Change, Leg, LegKey, Purpose, State, TICKS, Tick, Up};
 use super::stack::{Ask, Owner};
 use super::transaction::ClientId;
-use super::write::{self, ALLOW, Draft};
+use super::write::{self, ALLOW, Draft, SDP};
 use super::{Credentials, Flow, Registration, Stack, Transport, digest, home};
 use crate::base::Now;
-use crate::leg::{Cause, Dial, Event, Fork, Party, Reason, Target};
+use crate::leg::{Attach, Cause, Data, Dial, Event, Fork, Party, Reason, Target};
 use sip_codec::{Address, Escaped, Host, Message, Method, Name};
 use std::sync::Arc;
 
@@ -26,6 +27,15 @@ fn address(party: &Party, domain: &str) -> String {
     let host = if Host::parse(&party.host).is_some() { &party.host } else { domain };
     let uri = format!("sip:{}@{host}", Escaped(&clean(&party.user)));
     Address { display: &clean(&party.display), uri: &uri, tag: None }.to_string()
+}
+
+/// What of attached headers goes out: only what the operator lets through, whoever attached it.
+fn allowed(attach: &Attach, data: &Data) -> Data {
+    let mut out = Data::new();
+    for (name, value) in data {
+        attach.add(&mut out, name, value);
+    }
+    out
 }
 
 impl Stack {
@@ -65,6 +75,7 @@ impl Stack {
             to: Address { display: "", uri: &uri, tag: None }.to_string(),
             uri,
             hops: dial.hops,
+            data: allowed(&config.attach, &dial.data),
             cseq: 0,
             offer: body::write(&dial.offer),
             authorization: Vec::new(),
@@ -91,6 +102,7 @@ impl Stack {
             dialogs: Vec::new(),
             main: 0,
             state: State::Calling(calling),
+            words: Words::default(),
             open: 0,
             timers: [None; TICKS],
         };
@@ -118,6 +130,8 @@ impl Stack {
             let request = digest::Request { method: "INVITE", uri: &calling.uri, body: &calling.offer };
             calling.authorization = leg.keys.authorise(credentials, request, &cnonce);
         }
+        let mut headers = vec![(Name::Allow, ALLOW), (Name::AllowEvents, EVENTS)];
+        headers.extend(calling.data.iter().map(|(name, value)| (Name::parse(name), &**value)));
         let draft = Draft {
             method: Method::Invite,
             uri: &calling.uri,
@@ -132,8 +146,9 @@ impl Stack {
             hops: calling.hops,
             contact: Some(&leg.contact),
             authorization: &calling.authorization,
-            headers: &[(Name::Allow, ALLOW)],
+            headers: &headers,
             user_agent: &self.config.user_agent,
+            content: SDP,
             body: Some(&calling.offer),
         };
         let Some(bytes) = draft.write() else {
@@ -256,7 +271,13 @@ impl Stack {
             now,
             key,
             fork,
-            Ask { method: Method::Prack, purpose: Purpose::Aside, headers: &headers, body: None },
+            Ask {
+                method: Method::Prack,
+                purpose: Purpose::Aside,
+                headers: &headers,
+                content: SDP,
+                body: None,
+            },
         );
         true
     }
@@ -311,7 +332,8 @@ impl Stack {
         let branch = home::branch(self.shard, &mut self.random);
         let headers: Vec<_> =
             authorization.iter().map(|(name, value)| (Name::parse(name), value.as_str())).collect();
-        let ask = Ask { method: Method::Ack, purpose: Purpose::Aside, headers: &headers, body: None };
+        let ask =
+            Ask { method: Method::Ack, purpose: Purpose::Aside, headers: &headers, content: SDP, body: None };
         let Some(written) = self.draft(key, fork, cseq, &branch, &ask) else { return };
         let Some(tag) =
             self.legs.get(key).and_then(|leg| leg.dialogs.get(fork)).map(|d| d.remote_tag.clone())
@@ -387,6 +409,7 @@ impl Stack {
         match (purpose, &leg.state) {
             (Purpose::Invite, State::Calling(_)) => self.finish(key, Some(Reason::from(Cause::Unreachable))),
             // 64*T1 without an answer ends the dialog (section 12.2.1.2).
+            (Purpose::Inform, _) => self.on_inform_silence(now, key),
             (Purpose::Reinvite, State::Up(_)) => {
                 self.hang_up(now, key, Some(Reason { cause: Cause::Unreachable, code: 408 }));
             }

@@ -3,6 +3,7 @@
 use super::body::{self, Body};
 use super::dialog::{self, Dialog};
 use super::inbound::Request;
+use super::inform::{EVENTS, Words};
 use super::leg::{AwaitAck, Leg, LegKey, Offered, Purpose, Ringing, State, TICKS, Tick, Up};
 use super::stack::{Ask, Listener, Owner};
 use super::transaction::ServerId;
@@ -90,6 +91,7 @@ impl Stack {
                 display: String::new(),
             }),
         };
+        let data = self.attached(message);
         let Some(leg) = self.legs.get(key) else { return };
         let incoming = Incoming {
             leg: leg.id,
@@ -99,8 +101,24 @@ impl Stack {
             offer,
             hops,
             key: leg.call_id.clone(),
+            data,
         };
         self.tell(Event::Incoming(Box::new(incoming)));
+    }
+
+    /// The headers of an INVITE that are passed on.
+    fn attached(&mut self, message: &Message<'_>) -> leg::Data {
+        let mut data = leg::Data::new();
+        if self.config.attach.is_empty() {
+            return data;
+        }
+        for line in message.iter().filter(|line| self.config.attach.allows(line.name.as_str())) {
+            // A fold is one space (RFC 3261 section 7.3.1).
+            let value = line.value.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+            let added = self.config.attach.add(&mut data, line.name.as_str(), &value);
+            self.counters.attach_refused += u64::from(!added);
+        }
+        data
     }
 
     /// Makes the leg of an INVITE.
@@ -140,6 +158,7 @@ impl Stack {
             dialogs: vec![Dialog::from_request(message, from)],
             main: 0,
             state: State::Ringing(ringing),
+            words: Words::default(),
             open: 0,
             timers: [None; TICKS],
         };
@@ -200,6 +219,7 @@ impl Stack {
         let (contact, expires) = (leg.contact.clone(), session.map_or(0, |session| session.as_secs()));
         let expires = format!("{expires};refresher=uac");
         let mut headers = vec![(Name::Contact, &*contact), (Name::Allow, ALLOW), (Name::Supported, "timer")];
+        headers.push((Name::AllowEvents, EVENTS));
         if session.is_some() {
             headers.extend([(Name::Require, "timer"), (Name::SessionExpires, &*expires)]);
         }
@@ -354,7 +374,12 @@ impl Stack {
         let Some(dialog) = self.legs.get_mut(key).and_then(|leg| leg.dialogs.get_mut(fork)) else { return };
         dialog.ended = true;
         let purpose = Purpose::Bye(fork as u16);
-        self.request(now, key, fork, Ask { method: Method::Bye, purpose, headers: &[], body: None });
+        self.request(
+            now,
+            key,
+            fork,
+            Ask { method: Method::Bye, purpose, headers: &[], content: SDP, body: None },
+        );
     }
 
     /// A challenged BYE still ends the call.

@@ -5,12 +5,12 @@ use sip_codec::{Host, Message, Method, Name, ViaOut, Writer};
 use std::net::SocketAddr;
 
 /// What we let a peer send.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO";
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, NOTIFY";
 /// The one type of body that we read.
 pub(super) const SDP: &str = "application/sdp";
 
 /// Extra headers of a message.
-pub(super) type Headers<'a> = &'a [(Name<'static>, &'a str)];
+pub(super) type Headers<'a> = &'a [(Name<'a>, &'a str)];
 
 /// A request of ours.
 #[derive(Clone, Copy)]
@@ -32,7 +32,8 @@ pub(super) struct Draft<'a> {
     pub authorization: &'a [(&'static str, String)],
     pub headers: Headers<'a>,
     pub user_agent: &'a str,
-    /// A session description.
+    /// The body's type.
+    pub content: &'a str,
     pub body: Option<&'a [u8]>,
 }
 
@@ -67,13 +68,13 @@ impl Draft<'_> {
         if !self.user_agent.is_empty() {
             writer.text(Name::UserAgent, self.user_agent);
         }
-        end(writer, self.body).then_some(buffer)
+        end(writer, self.content, self.body).then_some(buffer)
     }
 }
 
-fn end(writer: Writer<'_>, body: Option<&[u8]>) -> bool {
+fn end(writer: Writer<'_>, content: &str, body: Option<&[u8]>) -> bool {
     match body {
-        Some(body) => writer.body(SDP, body).is_ok(),
+        Some(body) => writer.body(content, body).is_ok(),
         None => writer.finish().is_ok(),
     }
 }
@@ -111,7 +112,7 @@ impl Answer<'_> {
         if !self.server.is_empty() {
             writer.text(Name::Server, self.server);
         }
-        end(writer, self.body).then_some(buffer)
+        end(writer, SDP, self.body).then_some(buffer)
     }
 }
 
@@ -181,6 +182,7 @@ pub(super) fn phrase(code: u16) -> &'static str {
         407 => "Proxy Authentication Required",
         408 => "Request Timeout",
         410 => "Gone",
+        413 => "Request Entity Too Large",
         415 => "Unsupported Media Type",
         416 => "Unsupported URI Scheme",
         420 => "Bad Extension",
@@ -194,6 +196,7 @@ pub(super) fn phrase(code: u16) -> &'static str {
         486 => "Busy Here",
         487 => "Request Terminated",
         488 => "Not Acceptable Here",
+        489 => "Bad Event",
         491 => "Request Pending",
         600 => "Busy Everywhere",
         603 => "Decline",
@@ -237,6 +240,7 @@ mod tests {
             authorization: &[],
             headers: &[],
             user_agent: "",
+            content: SDP,
             body: None,
         };
         assert!(draft.write().is_some());

@@ -101,6 +101,10 @@ function rig() {
     state.call = call;
     state.ear = null;
     for (const name of ['ringing', 'early', 'answered', 'ended', 'media', 'track']) note(call, name);
+    for (const name of ['held', 'resumed', 'hold', 'dtmf', 'info']) {
+      call.on(name, (detail) => state.events.push({ call: call.id, name, detail: detail ?? null }));
+    }
+    call.on('control', ({ action }) => state.events.push({ call: call.id, name: 'control', detail: action }));
   }
 
   window.rig = {
@@ -116,9 +120,9 @@ function rig() {
         })(),
       );
     },
-    dial({ to }) {
+    dial({ to, attach }) {
       const start = performance.now();
-      hold(state.client.dial(to, { audio }));
+      hold(state.client.dial(to, { audio, attach }));
       state.call.answered.then(() => (state.answeredMs = performance.now() - start), () => {});
       return { ok: state.call.id };
     },
@@ -129,13 +133,18 @@ function rig() {
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
       hold(state.ring.shift());
-      const { from, to } = state.call;
-      return { ok: { from, to } };
+      const { from, to, data } = state.call;
+      return { ok: { from, to, data } };
     },
     answer: () => settled(state.call.answer({ audio }).then(() => null)),
     reject: ({ reason }) => settled(state.call.reject(reason)),
     hangup: () => settled(state.call.hangup()),
     mute: ({ on }) => ({ ok: state.call.mute(on) ?? null }),
+    hold: () => settled(within(15_000, 'held', state.call.hold())),
+    resume: () => settled(within(15_000, 'resumed', state.call.resume())),
+    swap: () => settled(within(15_000, 'swapped', state.client.swap().then((call) => (hold(call), call.id)))),
+    dtmf: ({ digits, options }) => settled(within(30_000, 'keys', state.call.dtmf(digits, options))),
+    info: ({ kind, body }) => settled(state.call.info(kind, body)),
     restart: () => settled(state.call.restart()),
     sign_out: () => ({ ok: state.client.close() ?? null }),
     answered: () => settled(within(15_000, 'answered', state.call.answered).then(() => null)),
@@ -164,6 +173,18 @@ function rig() {
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
       return { ok: heard };
+    },
+    /** Waits until what comes is no sound. */
+    async silent() {
+      const start = performance.now();
+      let heard = null;
+      while (performance.now() - start < 15_000) {
+        if (!state.ear && state.call.remoteStream.getTracks().length) state.ear = listen(state.call.remoteStream);
+        heard = state.ear?.() ?? null;
+        if (heard && heard.db < -55) return { ok: null };
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      return failure({ name: 'too_late', message: `hears ${JSON.stringify(heard)}` });
     },
     /** Milliseconds from the call of `dial` to the first sound, and to the answer. */
     async dial_to_sound({ to }) {

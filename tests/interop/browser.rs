@@ -154,6 +154,56 @@ impl Browser {
         self.must(json!({"do": "restart"}));
     }
 
+    /// Calls with headers attached.
+    #[track_caller]
+    pub fn dial_with(&mut self, to: &str, attach: &Value) {
+        self.must(json!({"do": "dial", "to": to, "attach": attach}));
+    }
+
+    /// Waits for a call; returns the data that came with it.
+    #[track_caller]
+    pub fn incoming_data(&mut self) -> Value {
+        self.must(json!({"do": "incoming"}))["data"].take()
+    }
+
+    /// Holds the other party, and waits until it knows.
+    #[track_caller]
+    pub fn hold(&mut self) {
+        self.must(json!({"do": "hold"}));
+    }
+
+    /// Ends that.
+    #[track_caller]
+    pub fn resume(&mut self) {
+        self.must(json!({"do": "resume"}));
+    }
+
+    /// Holds the active call and resumes the other one, which becomes the one that is spoken of.
+    #[track_caller]
+    pub fn swap(&mut self) {
+        self.must(json!({"do": "swap"}));
+    }
+
+    /// Presses keys, as the options say, and waits until they are out.
+    #[track_caller]
+    pub fn dtmf(&mut self, digits: &str, options: &Value) {
+        self.must(json!({"do": "dtmf", "digits": digits, "options": options}));
+    }
+
+    /// Tells the other party something.
+    #[track_caller]
+    pub fn info(&mut self, kind: &str, body: &str) {
+        self.must(json!({"do": "info", "kind": kind, "body": body}));
+    }
+
+    /// What came with each event of this name so far.
+    #[track_caller]
+    pub fn details(&mut self, name: &str) -> Vec<Value> {
+        let events = self.must(json!({"do": "events"}));
+        let all = events.as_array().into_iter().flatten();
+        all.filter(|event| event["name"] == name).map(|event| event["detail"].clone()).collect()
+    }
+
     /// Waits for the answer.
     #[track_caller]
     pub fn await_answer(&mut self) {
@@ -178,6 +228,12 @@ impl Browser {
     pub fn assert_hears(&mut self, hz: f32) {
         let heard = self.must(json!({"do": "hear", "hz": hz}));
         self.judge(&heard, hz);
+    }
+
+    /// Waits until it hears nothing.
+    #[track_caller]
+    pub fn assert_silent(&mut self) {
+        self.must(json!({"do": "silent"}));
     }
 
     /// Its own microphone, by two peer connections in the page.

@@ -42,6 +42,12 @@ impl<'a> Plan<'a> {
         self.text.write_fmt(lines).expect("a string takes everything");
     }
 
+    /// Headers that pass with calls. To be said first.
+    pub fn attach(mut self, headers: &[&str]) -> Self {
+        self.add(format_args!("attach = {headers:?}\n"));
+        self
+    }
+
     /// A SIP server at `port`, called `name`, for `domain`.
     pub fn trunk(mut self, name: &str, port: u16, domain: &str) -> Self {
         let domain = if domain.is_empty() { String::new() } else { format!("domain = \"{domain}\"\n") };

@@ -6,6 +6,7 @@
 
 mod baresip;
 mod browser;
+mod calls;
 mod embedded;
 mod gateway;
 mod harness;

@@ -4,13 +4,18 @@
 
 use super::scene::{free_port, until};
 use super::tone::{self, Heard, RATE};
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const FRAME: usize = 160;
+/// Keys by their event.
+const KEYS: &str = "0123456789*#ABCD";
+/// The payload type of keys.
+const KEY: u8 = 101;
 const PTIME: Duration = Duration::from_millis(20);
 /// Half a second: enough for 2 % at 200 Hz.
 const WINDOW: usize = RATE as usize / 2;
@@ -29,6 +34,10 @@ struct State {
     /// Where to play to.
     far: Mutex<Option<SocketAddr>>,
     heard: Mutex<Ear>,
+    /// Keys to be pressed.
+    keys: Mutex<VecDeque<u8>>,
+    /// Of a hundred packets of keys, so many are lost, both ways.
+    loss: AtomicU32,
 }
 
 #[derive(Default)]
@@ -41,6 +50,8 @@ struct Ear {
     lost: u64,
     sequence: Option<u16>,
     from: Option<SocketAddr>,
+    keys: String,
+    key_at: Option<u32>,
 }
 
 impl Phone {
@@ -62,6 +73,32 @@ impl Phone {
     /// Plays to the address that the far side's SDP named.
     pub fn call(&self, far: SocketAddr) {
         *self.state.far.lock().unwrap() = Some(far);
+    }
+
+    /// Loses so many of a hundred packets of keys, both ways.
+    pub fn lose(&self, percent: u32) {
+        self.state.loss.store(percent, Ordering::Relaxed);
+    }
+
+    /// Presses keys, 100 ms each (RFC 4733).
+    pub fn press(&self, keys: &str) {
+        let events = keys.chars().map(|key| KEYS.find(key).expect("a key") as u8);
+        self.state.keys.lock().unwrap().extend(events);
+    }
+
+    /// The keys that it has heard.
+    pub fn keys(&self) -> String {
+        self.state.heard.lock().unwrap().keys.clone()
+    }
+
+    /// Waits until it has heard these keys, all and no others.
+    #[track_caller]
+    pub fn assert_keys(&self, keys: &str) {
+        until(&format!("keys {keys} at the phone, after {}", self.keys()), || {
+            (self.keys().len() >= keys.len()).then_some(())
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(self.keys(), keys);
     }
 
     /// What it hears: waits until it is `hz`, and panics with what it was instead.
@@ -122,9 +159,13 @@ impl Drop for Phone {
 
 fn listen(socket: &UdpSocket, state: &State) {
     let mut packet = [0; 2_048];
+    let mut luck = Luck(1);
     while !state.stop.load(Ordering::Relaxed) {
         let Ok((size, from)) = socket.recv_from(&mut packet) else { continue };
         let packet = &packet[..size];
+        if size >= 16 && packet[0] >> 6 == 2 && packet[1] & 0x7f == KEY && !luck.loses(state) {
+            state.heard.lock().unwrap().note_key(packet);
+        }
         // PCMU without CSRCs: all that this phone was offered to hear.
         if size > 12 && packet[0] >> 6 == 2 && matches!(packet[1], 0 | 0x80) {
             let mut ear = state.heard.lock().unwrap();
@@ -134,7 +175,41 @@ fn listen(socket: &UdpSocket, state: &State) {
     }
 }
 
+/// The same losses in each run.
+struct Luck(u32);
+
+impl Luck {
+    fn loses(&mut self, state: &State) -> bool {
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (self.0 >> 8) % 100 < state.loss.load(Ordering::Relaxed)
+    }
+}
+
+/// A key under way: its event, its timestamp, and how many reports of it went out.
+struct Press {
+    event: u8,
+    timestamp: u32,
+    reports: u16,
+}
+
+impl Press {
+    /// Five reports, the last one three times, then a pause.
+    fn report(&mut self) -> Option<(bool, [u8; 4])> {
+        self.reports += 1;
+        let end = self.reports > 5;
+        let [high, low] = (self.reports.min(5) * FRAME as u16).to_be_bytes();
+        (self.reports <= 8).then_some((self.reports == 1, [self.event, u8::from(end) << 7 | 10, high, low]))
+    }
+}
+
 impl Ear {
+    fn note_key(&mut self, packet: &[u8]) {
+        let timestamp = u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]);
+        if self.key_at.replace(timestamp) != Some(timestamp) {
+            self.keys.push(KEYS.chars().nth(usize::from(packet[12])).unwrap_or('?'));
+        }
+    }
+
     fn note(&mut self, packet: &[u8], from: SocketAddr) {
         let sequence = u16::from_be_bytes([packet[2], packet[3]]);
         let ssrc = u32::from_be_bytes([packet[8], packet[9], packet[10], packet[11]]);
@@ -157,16 +232,35 @@ fn play(socket: &UdpSocket, state: &State, hz: f32) {
     let sound: Vec<u8> = tone::sine(hz, 1.0, RATE).into_iter().map(tone::to_ulaw).collect();
     let start = Instant::now();
     let ssrc = (hz as u32).wrapping_mul(0x9e37_79b9);
+    let (mut press, mut luck) = (None::<Press>, Luck(2));
     for n in 0_u32.. {
         std::thread::sleep((PTIME * n).saturating_sub(start.elapsed()));
         if state.stop.load(Ordering::Relaxed) {
             return;
         }
         let Some(far) = *state.far.lock().unwrap() else { continue };
-        let mut packet = vec![0x80, 0];
-        packet.extend_from_slice(&(n as u16).to_be_bytes());
-        packet.extend_from_slice(&n.wrapping_mul(FRAME as u32).to_be_bytes());
-        packet.extend_from_slice(&ssrc.to_be_bytes());
+        let timestamp = n.wrapping_mul(FRAME as u32);
+        let head = |kind: u8, timestamp: u32| {
+            let mut packet = vec![0x80, kind];
+            packet.extend_from_slice(&(n as u16).to_be_bytes());
+            packet.extend_from_slice(&timestamp.to_be_bytes());
+            packet.extend_from_slice(&ssrc.to_be_bytes());
+            packet
+        };
+        if let Some(key) = &mut press {
+            if let Some((marker, report)) = key.report() {
+                let mut packet = head(KEY | u8::from(marker) << 7, key.timestamp);
+                packet.extend_from_slice(&report);
+                if !luck.loses(state) {
+                    let _ = socket.send_to(&packet, far);
+                }
+                continue;
+            }
+            press = None;
+        } else if let Some(event) = state.keys.lock().unwrap().pop_front() {
+            press = Some(Press { event, timestamp, reports: 0 });
+        }
+        let mut packet = head(0, timestamp);
         let at = n as usize % (RATE as usize / FRAME) * FRAME;
         packet.extend_from_slice(&sound[at..at + FRAME]);
         let _ = socket.send_to(&packet, far);

@@ -49,6 +49,9 @@ export class FakePeer {
   addTrack(track) {
     this.senders.push(track);
   }
+  getSenders() {
+    return this.senders.map((track) => ({ track, dtmf: this.dtmf ?? null }));
+  }
   addTransceiver(kind, init) {
     this.transceivers.push({ kind, ...init });
   }

@@ -375,6 +375,153 @@ test('a listener that throws breaks neither the call nor the other listeners', a
   assert.deepEqual([heard, call.state], [1, 'answered']);
 });
 
+async function talking(client, socket, to = 'bob') {
+  const call = client.dial(to);
+  await settle();
+  socket.ok('dial');
+  socket.say({ type: 'answered', seq: 9, call: call.id });
+  await call.answered;
+  return call;
+}
+
+/** Lets `hold` and `resume` be answered in turn; which calls they were about. */
+async function agree(socket, ...types) {
+  const calls = [];
+  for (const type of types) {
+    await settle();
+    calls.push(socket.sent.at(-1).call);
+    assert.equal(socket.sent.at(-1).type, type);
+    socket.ok(type);
+  }
+  await settle();
+  return calls;
+}
+
+test('holds and resumes when the gateway agrees, in order, and says why not', async () => {
+  const { client, socket } = await signIn();
+  const call = await talking(client, socket);
+  const seen = [];
+  call.on('hold', (on) => seen.push(on));
+  const both = [call.hold(), call.resume()];
+  await agree(socket, 'hold', 'resume');
+  await Promise.all(both);
+  assert.deepEqual(seen, [true, false]);
+  const refusal = call.hold();
+  await settle();
+  socket.refuse('hold', 'not_acceptable', 488);
+  assert.equal((await refused(refusal)).code, 488);
+  assert.equal(call.onHold, false);
+  for (const [type, held] of [['held', true], ['resumed', false]]) {
+    socket.say({ type, seq: 10, call: call.id });
+    assert.equal(call.held, held);
+  }
+});
+
+test('plays keys on the sender, spells them by INFO without, and refuses others', async () => {
+  const { client, socket } = await signIn();
+  const call = await talking(client, socket);
+  const inserted = [];
+  const dtmf = { canInsertDTMF: true, insertDTMF: (...all) => inserted.push(all) };
+  call.connection.dtmf = dtmf;
+  const played = call.dtmf('12a#', { duration: 80, gap: 50 });
+  await settle();
+  assert.deepEqual(inserted, [['12A#', 80, 50]]);
+  dtmf.ontonechange({ tone: '1' });
+  dtmf.ontonechange({ tone: '' });
+  await played;
+  const spelt = call.dtmf('1,2', { via: 'info' });
+  await settle();
+  const asked = () => socket.sent.filter(({ type }) => type === 'dtmf').map(({ digits, duration }) => [digits, duration]);
+  assert.deepEqual(asked(), [['1', 100]]);
+  socket.ok('dtmf');
+  await settle();
+  mock.timers.tick(170);
+  await settle();
+  mock.timers.tick(2_000);
+  await settle();
+  assert.deepEqual(asked(), [['1', 100], ['2', 100]]);
+  socket.ok('dtmf');
+  await settle();
+  mock.timers.tick(170);
+  await spelt;
+  assert.equal((await refused(call.dtmf('hello'))).name, 'bad_request');
+  const digits = [];
+  call.on('dtmf', ({ digit, duration }) => digits.push([digit, duration]));
+  socket.say({ type: 'dtmf', seq: 10, call: call.id, digit: '5', duration: 160 });
+  assert.deepEqual(digits, [['5', 160]]);
+});
+
+test('sends and hears bodies, and attaches data', async () => {
+  const { client, socket } = await signIn();
+  const call = client.dial('bob', { attach: { 'X-Case': '7' } });
+  await settle();
+  assert.deepEqual(socket.asked('dial').attach, { 'X-Case': '7' });
+  const told = call.info('application/json', '{}');
+  const { content_type, body } = socket.asked('info');
+  assert.deepEqual([content_type, body], ['application/json', '{}']);
+  socket.ok('info');
+  await told;
+  const heard = [];
+  call.on('info', (detail) => heard.push(detail));
+  socket.say({ type: 'info', seq: 1, call: call.id, content_type: 'text/plain', body: 'x' });
+  assert.deepEqual(heard, [{ contentType: 'text/plain', body: 'x' }]);
+  client.on('incoming', (incoming) => heard.push(incoming.data));
+  socket.say({ type: 'incoming', seq: 2, call: 'g1', from: {}, to: 'alice', sdp: 'offer A', data: { 'X-Case': '8' } });
+  assert.deepEqual(heard[1], { 'X-Case': '8' });
+});
+
+test('answers, resumes and holds as the SIP server says, unless the page would rather not', async () => {
+  const { socket, call } = await rung();
+  let prevent = true;
+  call.on('control', (control) => prevent && control.preventDefault());
+  const control = async (action) => {
+    socket.say({ type: 'control', seq: 5, call: 'g1', action });
+    await settle();
+  };
+  await control('talk');
+  assert.equal(call.state, 'incoming');
+  prevent = false;
+  await control('hold');
+  assert.equal(call.state, 'incoming');
+  await control('talk');
+  socket.ok('answer');
+  await call.answered;
+  await control('hold');
+  await agree(socket, 'hold');
+  assert.equal(call.onHold, true);
+  await control('talk');
+  await agree(socket, 'resume');
+  assert.equal(call.onHold, false);
+});
+
+test('has several calls, of which one is active, and swaps them', async () => {
+  const { client, socket } = await signIn({ user: 'alice', password: 'secret', autoHold: true });
+  const first = await talking(client, socket);
+  assert.equal(client.active, first);
+  const dialling = talking(client, socket, 'carol');
+  // The hold goes out before the next call's offer.
+  assert.equal(socket.sent.some(({ type }) => type === 'hold'), false);
+  await settle();
+  assert.deepEqual(socket.sent.slice(-2).map(({ type }) => type), ['hold', 'dial']);
+  socket.ok('hold');
+  const second = await dialling;
+  await settle();
+  assert.deepEqual([client.active, first.onHold], [second, true]);
+  client.on('incoming', () => {});
+  socket.say({ type: 'incoming', seq: 20, call: 'g1', from: {}, to: 'alice', sdp: 'offer A' });
+  assert.equal(client.calls.length, 3);
+  assert.equal(client.active, second);
+  const swapped = client.swap();
+  assert.deepEqual(await agree(socket, 'hold', 'resume'), [second.id, first.id]);
+  assert.equal(await swapped, first);
+  assert.equal(client.active, first);
+  first.hangup();
+  const back = client.swap();
+  assert.deepEqual(await agree(socket, 'resume'), [second.id]);
+  await back;
+  assert.equal((await refused(client.swap())).name, 'wrong_state');
+});
+
 test('is under 15 kB, compressed', () => {
   const size = gzipSync(readFileSync(new URL('../../src/web/sdk/bridgehead.js', import.meta.url)), { level: 9 }).length;
   assert.ok(size < 15_000, `${size} bytes`);

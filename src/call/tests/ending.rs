@@ -302,7 +302,8 @@ fn hops_routes_and_strangers_are_refused_with_their_own_codes() {
     let mut refused = |source: Source, callee: Callee, hops: u8| {
         let leg = bench.leg(Side::Sip);
         let (caller, offer) = (Party::default(), Some(parsed(&sip_sdp("0", ""))));
-        let incoming = Incoming { leg, source, caller, callee, offer, hops, key: "k".into() };
+        let incoming =
+            Incoming { leg, source, caller, callee, offer, hops, key: "k".into(), data: Vec::new() };
         bench.event(Event::Incoming(Box::new(incoming)));
         bench.takes_end(leg).code
     };
@@ -402,6 +403,7 @@ fn a_leg_that_comes_in_twice_is_one_call() {
         offer: None,
         hops: 70,
         key: String::new(),
+        data: Vec::new(),
     };
     bench.event(Event::Incoming(Box::new(incoming)));
     bench.quiet();

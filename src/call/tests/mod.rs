@@ -5,6 +5,7 @@ mod ending;
 mod flow;
 mod pulse;
 mod storm;
+mod talk;
 
 use super::*;
 use crate::base::{Key, LegId, Machine, Map, Mint, Now, PeerId, Random, RealmId, ShardId, Side};
@@ -222,6 +223,11 @@ impl Bench {
         self.legs.pop_front().expect("a command for a leg")
     }
 
+    /// Forgets what browsers were told of holds.
+    pub(super) fn ignore_notices(&mut self) {
+        self.legs.retain(|command| !matches!(command, Command::Inform { .. }));
+    }
+
     pub(super) fn quiet(&self) {
         assert!(self.legs.is_empty(), "{:?}", self.legs);
     }
@@ -254,6 +260,7 @@ impl Bench {
             offer: offer.map(parsed),
             hops: 70,
             key: "key".into(),
+            data: vec![("X-Case".into(), "7".into())],
         })));
         leg
     }
@@ -378,7 +385,11 @@ fn session_of(command: &Command) -> Option<&Session> {
         Command::Answer { session, .. } => session.as_deref(),
         Command::Offer { offer, .. } => Some(offer),
         Command::Accept { answer, .. } => Some(answer),
-        Command::Refuse { .. } | Command::Quality { .. } | Command::End { .. } => None,
+        Command::Refuse { .. }
+        | Command::Quality { .. }
+        | Command::Hold { .. }
+        | Command::Inform { .. }
+        | Command::End { .. } => None,
     }
 }
 

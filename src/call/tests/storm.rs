@@ -129,8 +129,16 @@ impl Storm {
         let offer = (!self.random.chance(0.15)).then(|| parsed(&sdp));
         let hops = self.random.below(20) as u8;
         self.alive.push((leg, None));
-        let incoming =
-            Incoming { leg, source, caller: Party::default(), callee, offer, hops, key: "k".into() };
+        let incoming = Incoming {
+            leg,
+            source,
+            caller: Party::default(),
+            callee,
+            offer,
+            hops,
+            key: "k".into(),
+            data: Vec::new(),
+        };
         self.bench.event(Event::Incoming(Box::new(incoming)));
     }
 

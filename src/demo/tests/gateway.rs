@@ -101,6 +101,7 @@ impl Pair {
             account: Some("alice".into()),
             offer: Box::new(Session::parse(sdp("sendrecv", "0").as_bytes()).unwrap()),
             hops: 70,
+            data: Vec::new(),
         }))));
         leg
     }

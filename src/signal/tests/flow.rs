@@ -259,7 +259,16 @@ fn limits_and_states_are_held() {
     let other = desk.mint.leg(Side::Web);
     let (caller, callee) = (Party::default(), Party::default());
     let target = Target::Trunk(crate::leg::TrunkId(0));
-    let dial = Dial { leg: other, target, caller, callee, account: None, offer: sdp("1"), hops: 1 };
+    let dial = Dial {
+        leg: other,
+        target,
+        caller,
+        callee,
+        account: None,
+        offer: sdp("1"),
+        hops: 1,
+        data: Vec::new(),
+    };
     desk.command(Command::Dial(Box::new(dial)));
     assert_eq!(desk.ended(), (other, Cause::Failed.into()));
     desk.command(Command::End { leg, reason: Cause::Busy.into() });

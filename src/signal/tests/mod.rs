@@ -2,6 +2,7 @@
 //! against `schema.json`, and its invariants are checked after every step.
 
 mod attack;
+mod control;
 mod flow;
 mod resume;
 mod schema;
@@ -199,6 +200,7 @@ impl Desk {
             account: None,
             offer: sdp("3"),
             hops: 69,
+            data: vec![("X-Case".into(), "7".into())],
         })));
         leg
     }

@@ -52,6 +52,12 @@ fn check(schema: &Value, value: &Value) -> Result<(), String> {
                 }
                 true
             }
+            "additionalProperties" => {
+                for inner in value.as_object().into_iter().flat_map(|object| object.values()) {
+                    check(rule, inner)?;
+                }
+                true
+            }
             "items" => {
                 for inner in value.as_array().into_iter().flatten() {
                     check(rule, inner)?;

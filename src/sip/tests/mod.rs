@@ -4,6 +4,7 @@ mod calls;
 mod carriers;
 mod changes;
 mod hostile;
+mod inform;
 mod lossy;
 mod registers;
 mod scripted;
@@ -244,6 +245,7 @@ impl Net {
             account: account.map(words::Account::from),
             offer: sdp(1),
             hops: 69,
+            data: Vec::new(),
         };
         self.command(node, Command::Dial(Box::new(dial)));
         leg
@@ -332,6 +334,8 @@ fn name(event: &Event) -> String {
         Event::Refused { reason, .. } => format!("Refused {}", reason.cause.name()),
         // A browser's alone.
         Event::Lost { .. } | Event::Found { .. } | Event::Asked { .. } => "a browser's word".into(),
+        Event::Hold { on, .. } => format!("Hold {on}"),
+        Event::Inform { notice, .. } => format!("Inform {notice:?}"),
         Event::Ended { reason, .. } => format!("Ended {} {}", reason.cause.name(), reason.code),
     }
 }

@@ -66,6 +66,22 @@ export interface MediaOptions {
   audio?: boolean | MediaTrackConstraints | MediaStream;
 }
 
+/** Third-party control by the SIP server: `talk` answers a call that rings and resumes one on hold, `hold` holds. */
+export interface Control {
+  readonly action: 'talk' | 'hold';
+  /** The application does it, or not. */
+  preventDefault(): void;
+}
+
+export interface KeyOptions {
+  /** Milliseconds of each key, 40 to 6000; 100 where absent. */
+  duration?: number;
+  /** Milliseconds between keys; 70 where absent. */
+  gap?: number;
+  /** `auto`: as sound events where the call has them, else by INFO. */
+  via?: 'auto' | 'info';
+}
+
 export interface CallEvents {
   /** The far side alerts its user (180). */
   ringing: { code: number };
@@ -76,6 +92,16 @@ export interface CallEvents {
   /** A track was added to `remoteStream`. */
   track: MediaStreamTrack;
   media: MediaState;
+  /** The other party holds us, and does so no more. */
+  held: undefined;
+  resumed: undefined;
+  /** We hold the other party, or do so no more. */
+  hold: boolean;
+  /** The other party pressed a key. */
+  dtmf: { digit: string; duration: number };
+  /** The other party tells something (SIP INFO). */
+  info: { contentType: string; body: string };
+  control: Control;
 }
 
 export interface CallStats {
@@ -110,7 +136,13 @@ export class Call extends Emitter<CallEvents> {
   readonly media: MediaState;
   readonly from: Party;
   readonly to: string;
+  /** Headers that came with the call, of those that the operator lets through. */
+  readonly data: Record<string, string>;
   readonly muted: boolean;
+  /** The other party holds us. */
+  readonly held: boolean;
+  /** We hold the other party. */
+  readonly onHold: boolean;
   /** There from the start and filled when sound comes: attach it to an audio element at once. */
   readonly remoteStream: MediaStream;
   readonly localStream: MediaStream | null;
@@ -128,6 +160,14 @@ export class Call extends Emitter<CallEvents> {
   hangup(): Promise<Ended>;
   /** Stops or resumes sending sound. */
   mute(on?: boolean): void;
+  /** Holds the other party: nothing is heard either way. Resolves when it knows. */
+  hold(): Promise<void>;
+  /** Ends `hold`. */
+  resume(): Promise<void>;
+  /** Presses keys: `0-9A-D*#`, and `,` for a pause of two seconds. Resolves when the last one is out. */
+  dtmf(digits: string, options?: KeyOptions): Promise<void>;
+  /** Tells the other party something (SIP INFO): a form, JSON or text of at most 8192 bytes. */
+  info(contentType: string, body: string): Promise<void>;
   /** An ICE restart. Done without being asked when the sound breaks off. */
   restart(): Promise<void>;
   stats(): Promise<CallStats>;
@@ -147,6 +187,8 @@ export interface ConnectOptions {
   user?: string;
   password?: string;
   token?: string;
+  /** A call that is dialled, answered or resumed puts the others on hold. */
+  autoHold?: boolean;
 }
 
 /** A signed-in user: one connection to the gateway, any number of calls. */
@@ -161,11 +203,15 @@ export class Bridgehead extends Emitter<ClientEvents> {
   readonly closed: boolean;
   /** The calls that are not over. */
   readonly calls: Call[];
+  /** The answered call that is not on hold. */
+  readonly active: Call | null;
   /** Asks the SIP server to send this user's calls here. Resolves when it agrees. */
   register(): Promise<void>;
   unregister(): Promise<void>;
   /** Calls a user, a number or a SIP URI. Returns at once, so that no event can be missed. */
-  dial(to: string, options?: MediaOptions): Call;
+  dial(to: string, options?: MediaOptions & { attach?: Record<string, string> }): Call;
+  /** Holds the active call and resumes another: the one given, else the first that is on hold. */
+  swap(to?: Call): Promise<Call>;
   /** Hangs up every call and signs out. */
   close(): void;
 }

@@ -99,9 +99,15 @@ export class Call extends Emitter {
   /** Our answer is on its way or there: from now on the call is hung up, not rejected. */
   #taken = false;
   #settle = {};
+  #held = false;
+  #onHold = false;
+  /** Holds and resumes, one after another. */
+  #holds = Promise.resolve();
+  /** Keys, one after another. */
+  #keys = Promise.resolve();
 
   /** For this module only. */
-  constructor(line, { id, direction, from, to, offer = null }) {
+  constructor(line, { id, direction, from, to, offer = null, data = {} }) {
     super();
     this.#line = line;
     /** @readonly */
@@ -112,6 +118,8 @@ export class Call extends Emitter {
     this.from = from;
     /** @readonly @type {string} */
     this.to = to;
+    /** Headers that came with the call. @readonly @type {Record<string, string>} */
+    this.data = data;
     /** There from the start and filled when sound comes: attach it to an audio element at once. @readonly */
     this.remoteStream = new MediaStream();
     this.#offer = offer;
@@ -145,6 +153,16 @@ export class Call extends Emitter {
     return this.#local;
   }
 
+  /** The other party holds us. */
+  get held() {
+    return this.#held;
+  }
+
+  /** We hold the other party. */
+  get onHold() {
+    return this.#onHold;
+  }
+
   get muted() {
     return this.#muted;
   }
@@ -161,6 +179,7 @@ export class Call extends Emitter {
     }
     if (this.#state !== 'incoming') return this.answered;
     this.#state = 'answering';
+    this.#line.alone(this);
     this.#guard(async () => {
       const pc = this.#connect();
       await this.#listen(audio);
@@ -192,6 +211,69 @@ export class Call extends Emitter {
   mute(on = true) {
     this.#muted = Boolean(on);
     for (const track of this.#local?.getAudioTracks() ?? []) track.enabled = !this.#muted;
+  }
+
+  /** Holds the other party: nothing is heard either way. Resolves when it knows. */
+  hold() {
+    return this.#hold(true);
+  }
+
+  /** Ends `hold`. */
+  resume() {
+    this.#line.alone(this);
+    return this.#hold(false);
+  }
+
+  #hold(on) {
+    const ask = async () => {
+      if (this.#onHold === on || this.#over) return;
+      await this.#line.request(on ? 'hold' : 'resume', { call: this.id });
+      this.#onHold = on;
+      this[TELL]('hold', on);
+    };
+    return (this.#holds = this.#holds.then(ask, ask));
+  }
+
+  /**
+   * Presses keys: `0-9A-D*#`, and `,` for a pause of two seconds. As sound events where the call has them, else by INFO.
+   * @param {string} digits
+   * @param {{duration?: number, gap?: number, via?: 'auto' | 'info'}} [options]
+   */
+  dtmf(digits, { duration = 100, gap = 70, via = 'auto' } = {}) {
+    const tones = String(digits).toUpperCase();
+    if (!/^[0-9A-D*#,]+$/.test(tones)) {
+      return Promise.reject(new BridgeheadError('bad_request', `Not keys: ${digits}`));
+    }
+    const press = () => {
+      const senders = via === 'auto' ? (this.#pc?.getSenders?.() ?? []) : [];
+      const sender = senders.find(({ dtmf }) => dtmf?.canInsertDTMF);
+      return sender ? this.#play(sender.dtmf, tones, duration, gap) : this.#spell(tones, duration, gap);
+    };
+    return (this.#keys = this.#keys.then(press, press));
+  }
+
+  #play(dtmf, tones, duration, gap) {
+    const played = new Promise((resolve) => {
+      // The last one comes with an empty tone.
+      dtmf.ontonechange = ({ tone }) => tone || resolve();
+      dtmf.insertDTMF(tones, duration, gap);
+    });
+    return Promise.race([played, this.ended.then(() => {})]);
+  }
+
+  async #spell(tones, duration, gap) {
+    for (const tone of tones) {
+      if (tone !== ',') await this.#line.request('dtmf', { call: this.id, digits: tone, duration });
+      await new Promise((resolve) => setTimeout(resolve, tone === ',' ? 2_000 : duration + gap));
+    }
+  }
+
+  /**
+   * Tells the other party something (SIP INFO).
+   * @param {string} contentType a form, JSON or text @param {string} body
+   */
+  async info(contentType, body) {
+    await this.#line.request('info', { call: this.id, content_type: contentType, body });
   }
 
   /** Finds a new way through the network (an ICE restart). Done without being asked when the sound breaks off. */
@@ -239,7 +321,8 @@ export class Call extends Emitter {
   }
 
   /** Begins an outgoing call. */
-  [START](audio) {
+  [START](audio, attach) {
+    this.#line.alone(this);
     this.#guard(async () => {
       // Made before the microphone is asked for: its certificate is generated meanwhile.
       const pc = this.#connect();
@@ -250,7 +333,7 @@ export class Call extends Emitter {
       if (this.#over) return;
       this.#told = true;
       // No candidates to wait for: the gateway is ICE-lite and learns our addresses from our checks.
-      await this.#line.request('dial', { call: this.id, to: this.to, sdp: pc.localDescription.sdp }).catch((error) => {
+      await this.#line.request('dial', { call: this.id, to: this.to, sdp: pc.localDescription.sdp, attach }).catch((error) => {
         this.#told = false;
         throw error;
       });
@@ -273,6 +356,20 @@ export class Call extends Emitter {
         break;
       case 'update':
         this.#onUpdate(message.sdp);
+        break;
+      case 'held':
+      case 'resumed':
+        this.#held = type === 'held';
+        this[TELL](type, undefined);
+        break;
+      case 'dtmf':
+        this[TELL]('dtmf', { digit: message.digit, duration: message.duration });
+        break;
+      case 'info':
+        this[TELL]('info', { contentType: message.content_type, body: message.body });
+        break;
+      case 'control':
+        this.#onControl(message.action);
         break;
       case 'ended':
         this[END]({ reason: message.reason ?? 'failed', code: message.code ?? 0 });
@@ -387,6 +484,15 @@ export class Call extends Emitter {
     this[TELL]('answered', undefined);
   }
 
+  /** The SIP server controls this phone, unless the application would rather do so. */
+  #onControl(action) {
+    let wanted = true;
+    this[TELL]('control', { action, preventDefault: () => (wanted = false) });
+    if (!wanted || this.#over) return;
+    if (action === 'talk' && this.#state === 'incoming') this.answer();
+    else if (this.#state === 'answered') (action === 'talk' ? this.resume() : this.hold()).catch(() => {});
+  }
+
   #onUpdate(sdp) {
     this.#step(async () => {
       // Not answered yet: the newer offer is the one to answer.
@@ -431,17 +537,19 @@ export class Bridgehead extends Emitter {
   /** @type {Set<Call>} incoming calls that no listener has heard of yet */
   #unheard = new Set();
   #lastId = 0;
+  #autoHold = false;
   #closed = false;
   #ping;
   #line;
 
   /**
    * Signs in. The password or token travels in the first message, never in the URL.
-   * @param {{url?: string, user?: string, password?: string, token?: string}} options
+   * @param {{url?: string, user?: string, password?: string, token?: string, autoHold?: boolean}} options
    * @returns {Promise<Bridgehead>}
    */
   static async connect(options = {}) {
     const client = new Bridgehead();
+    client.#autoHold = Boolean(options.autoHold);
     await client.#open(options);
     return client;
   }
@@ -458,6 +566,11 @@ export class Bridgehead extends Emitter {
     this.#line = {
       iceServers: [],
       request: (type, fields) => this.#request(type, fields),
+      // The call that the user turns to is the only one that is not held, where that is wished.
+      alone: (call) => {
+        if (!this.#autoHold) return;
+        for (const other of this.#talking()) if (other !== call && !other.onHold) other.hold().catch(() => {});
+      },
       forget: (id) => {
         this.#unheard.delete(this.#calls.get(id));
         this.#calls.delete(id);
@@ -468,6 +581,27 @@ export class Bridgehead extends Emitter {
   /** The calls that are not over. @returns {Call[]} */
   get calls() {
     return [...this.#calls.values()];
+  }
+
+  /** The answered call that is not on hold. @returns {Call | null} */
+  get active() {
+    return this.#talking().find((call) => !call.onHold) ?? null;
+  }
+
+  #talking() {
+    return this.calls.filter((call) => call.state === 'answered');
+  }
+
+  /**
+   * Holds the active call and resumes another: the one given, else the first that is on hold.
+   * @param {Call} [to] @returns {Promise<Call>}
+   */
+  async swap(to = this.#talking().find((call) => call.onHold)) {
+    if (!to) throw new BridgeheadError('wrong_state', 'No call is on hold.');
+    const { active } = this;
+    if (active && active !== to) await active.hold();
+    await to.resume();
+    return to;
   }
 
   get closed() {
@@ -500,10 +634,10 @@ export class Bridgehead extends Emitter {
   /**
    * Calls a user, a number or a SIP URI. Returns at once, so that no event can be missed.
    * @param {string} to
-   * @param {{audio?: boolean | MediaTrackConstraints | MediaStream}} [options]
+   * @param {{audio?: boolean | MediaTrackConstraints | MediaStream, attach?: Record<string, string>}} [options]
    * @returns {Call}
    */
-  dial(to, { audio = true } = {}) {
+  dial(to, { audio = true, attach } = {}) {
     const from = { user: this.user, host: '', display: '' };
     const call = new Call(this.#line, { id: newId(), direction: 'outgoing', from, to: String(to) });
     if (this.#closed) {
@@ -511,7 +645,7 @@ export class Bridgehead extends Emitter {
       return call;
     }
     this.#calls.set(call.id, call);
-    call[START](audio);
+    call[START](audio, attach);
     return call;
   }
 
@@ -617,10 +751,10 @@ export class Bridgehead extends Emitter {
     }
   }
 
-  #onIncoming({ call: id, from, to, sdp }) {
+  #onIncoming({ call: id, from, to, sdp, data }) {
     if (this.#calls.has(id)) return;
     const caller = { user: '', host: '', display: '', ...from };
-    const call = new Call(this.#line, { id, direction: 'incoming', from: caller, to: to ?? this.user, offer: sdp });
+    const call = new Call(this.#line, { id, direction: 'incoming', from: caller, to: to ?? this.user, offer: sdp, data });
     this.#calls.set(id, call);
     this.#unheard.add(call);
     this.#announce(call);

@@ -1,0 +1,105 @@
+//! What happens in a call beside its changes: hold, keys, bodies, third-party control and attached headers.
+
+use super::call::State;
+use super::hub::Hub;
+use super::message::{Carried, Event, Refusal, Request};
+use crate::base::{LegId, SessionId};
+use crate::leg::{self, Data, Digit, MOST_BODY, Notice, Reason};
+use std::time::Duration;
+
+/// Keys of one request.
+const MOST_DIGITS: usize = 32;
+/// How long a key may be pressed, in milliseconds (W3C WebRTC section 7.2).
+const PRESS: std::ops::RangeInclusive<u32> = 40..=6_000;
+
+impl Hub {
+    /// `hold` and `resume`: answered when the other party knows.
+    pub(super) fn hold(&mut self, session: SessionId, request: &Request, on: bool) -> Result<(), Refusal> {
+        let (leg, call) = self.call(session, request)?;
+        if call.state != State::Talking || call.holding.is_some() {
+            return Err(Refusal::WRONG_STATE);
+        }
+        call.holding = Some(request.id);
+        self.say(leg::Event::Hold { leg, on });
+        Ok(())
+    }
+
+    /// `dtmf`: keys that are not sent as media.
+    pub(super) fn dtmf(&mut self, session: SessionId, request: &Request) -> Result<(), Refusal> {
+        let (leg, call) = self.call(session, request)?;
+        if call.state != State::Talking {
+            return Err(Refusal::WRONG_STATE);
+        }
+        let keys = request.digits.as_deref().unwrap_or_default();
+        let duration = request.duration.unwrap_or(Digit::USUAL.as_millis() as u32);
+        let digits: Option<Vec<char>> = keys.chars().take(MOST_DIGITS + 1).map(Digit::key).collect();
+        let digits = digits.filter(|digits| (1..=MOST_DIGITS).contains(&digits.len()));
+        let digits = digits.filter(|_| PRESS.contains(&duration)).ok_or(Refusal::BAD_DIGITS)?;
+        let duration = Duration::from_millis(u64::from(duration));
+        for digit in digits {
+            let notice = Box::new(Notice::Digit(Digit { digit, duration, sounds: false }));
+            self.say(leg::Event::Inform { leg, notice });
+        }
+        Ok(())
+    }
+
+    /// `info`.
+    pub(super) fn info(&mut self, session: SessionId, request: &Request) -> Result<(), Refusal> {
+        let (leg, call) = self.call(session, request)?;
+        if call.state != State::Talking {
+            return Err(Refusal::WRONG_STATE);
+        }
+        let kind =
+            request.content_type.as_deref().filter(|kind| leg::passes(kind)).ok_or(Refusal::BAD_TYPE)?;
+        let text = request.body.as_deref().unwrap_or_default();
+        // A NUL is in no text; line breaks are in many, and stay in the body.
+        if text.is_empty() || text.len() > MOST_BODY || text.contains('\0') {
+            return Err(Refusal::BAD_BODY);
+        }
+        let notice = Box::new(Notice::Body { kind: kind.to_owned(), text: text.to_owned() });
+        self.say(leg::Event::Inform { leg, notice });
+        Ok(())
+    }
+
+    /// What `dial` attaches.
+    pub(super) fn attached(&self, request: &Request) -> Result<Data, Refusal> {
+        let mut data = Data::new();
+        for (name, value) in request.attach.iter().flatten() {
+            if !self.config.attach.add(&mut data, name, value) {
+                return Err(Refusal::BAD_ATTACH);
+            }
+        }
+        Ok(data)
+    }
+
+    /// The call machine's word for `hold` or `resume`.
+    pub(super) fn on_hold_outcome(&mut self, leg: LegId, outcome: Result<(), Reason>) {
+        let Some(call) = self.calls.get_mut(&leg) else { return };
+        let session = call.session;
+        match call.holding.take() {
+            Some(id) => {
+                self.answer_later(session, id, outcome.map(|()| Carried::default()).map_err(Refusal::of))
+            }
+            None => self.counters.stale_commands += 1,
+        }
+    }
+
+    /// The call machine tells the browser something.
+    pub(super) fn on_inform(&mut self, leg: LegId, notice: &Notice) {
+        let Some(call) = self.calls.get(&leg) else { return };
+        let (session, key) = (call.session, call.key.clone());
+        let call = &*key;
+        match notice {
+            Notice::Held(true) => self.tell(session, &Event::Held { call }),
+            Notice::Held(false) => self.tell(session, &Event::Resumed { call }),
+            Notice::Control(control) => self.tell(session, &Event::Control { call, action: control.name() }),
+            Notice::Body { kind, text } => {
+                self.tell(session, &Event::Info { call, content_type: kind, body: text });
+            }
+            Notice::Digit(Digit { digit, duration, .. }) => {
+                let duration = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+                self.tell(session, &Event::Dtmf { call, digit: *digit, duration });
+            }
+        }
+    }
+}
