@@ -3,8 +3,8 @@
 /// All of them, with what a caller may expect.
 pub const NUMBERS: [(&str, &str); 7] = [
     ("echo", "you hear yourself"),
-    ("music", "a melody, for as long as you like"),
-    ("ivr", "press keys, it counts them back"),
+    ("music", "a melody, endless"),
+    ("ivr", "counts the keys you press"),
     ("delay", "rings 5 seconds, then echoes"),
     ("busy", "is always busy"),
     ("decline", "declines every call"),

@@ -51,6 +51,10 @@ pub const ASSETS: &[Asset] = &[
     asset!("/phone.css", "phone.css", "text/css; charset=utf-8"),
     asset!("/phone.js", "phone.js", "text/javascript; charset=utf-8"),
     asset!("/bridge.js", "bridge.js", "text/javascript; charset=utf-8"),
+    asset!("/devices.js", "devices.js", "text/javascript; charset=utf-8"),
+    asset!("/journal.js", "journal.js", "text/javascript; charset=utf-8"),
+    asset!("/pad.js", "pad.js", "text/javascript; charset=utf-8"),
+    asset!("/quality.js", "quality.js", "text/javascript; charset=utf-8"),
     asset!("/tones.js", "tones.js", "text/javascript; charset=utf-8"),
     asset!("/words.js", "words.js", "text/javascript; charset=utf-8"),
     asset!("/icon.svg", "icon.svg", "image/svg+xml"),
@@ -154,7 +158,7 @@ mod tests {
     #[test]
     fn every_file_that_the_page_names_is_there() {
         let mut named = 0;
-        for page in ["/", "/example.html", "/phone.js"] {
+        for page in ["/", "/example.html", "/phone.js", "/devices.js"] {
             for quote in ['"', '\''] {
                 for word in text(page).split(quote).filter(|word| {
                     word.starts_with('/')

@@ -1,7 +1,9 @@
 // What happened, in plain words, and what to do next.
 
-/** What the stage says while a call is on. */
-export function progress(call) {
+/** What the stage says while a call is on. `held`: by us; `heldBy`: by the far side. */
+export function progress(call, { held = false, heldBy = false, who = '' } = {}) {
+  if (call.state === 'answered' && held) return 'On hold';
+  if (call.state === 'answered' && heldBy) return `${who} has put you on hold`;
   switch (call.state) {
     case 'dialling':
       return call.localStream ? 'Calling' : 'Allow the microphone to go on';
@@ -16,6 +18,38 @@ export function progress(call) {
     default:
       return '';
   }
+}
+
+const SPOILS = {
+  loss: 'Parts of it get lost on the way.',
+  jitter: 'It comes unevenly.',
+  delay: 'It takes long.',
+};
+
+/** How a call sounds, and what would help. */
+export function sounding({ level, why }, who) {
+  switch (level) {
+    case 'good':
+      return 'Sound is good';
+    case 'fair':
+      return `Sound is fair. ${SPOILS[why] ?? ''}`.trim();
+    case 'poor':
+      return `Sound is poor. ${SPOILS[why] ?? ''} A cable, or a place nearer to the Wi-Fi, helps.`.replace('  ', ' ');
+    case 'silent':
+      return `Nothing arrives from ${who}. If it stays so, hang up and call again.`;
+    case 'one_way':
+      return 'One of you is not heard. Check that neither microphone is muted.';
+    default:
+      return '';
+  }
+}
+
+/** One line of the call log. */
+export function outcome({ direction, reason, seconds }) {
+  const way = direction === 'incoming' ? 'Incoming' : 'Outgoing';
+  if (seconds > 0 || reason === 'hangup') return `${way}, ${clock(seconds)}`;
+  if (direction === 'incoming') return { declined: 'Declined', answered_elsewhere: 'Answered elsewhere' }[reason] ?? 'Missed';
+  return { cancelled: 'Cancelled', busy: 'Busy', declined: 'Was declined', no_answer: 'No answer', not_found: 'Not found' }[reason] ?? 'Failed';
 }
 
 /** Each name of an end or error: what happened to `who`, and what to do next. */
@@ -40,7 +74,10 @@ const ENDS = {
   unauthorized: () => ['Name or password is wrong.', 'Check both and sign in again.'],
   version: () => ['This page and the gateway speak different versions.', 'Reload the page.'],
   microphone_denied: () => ['This page may not use the microphone.', 'Allow it beside the address, then call again.'],
-  microphone_unavailable: () => ['No microphone was found.', 'Connect one, close programs that use it, then call again.'],
+  microphone_unavailable: () =>
+    globalThis.isSecureContext === false
+      ? ['This page may not use the microphone.', 'Browsers allow it by https and from localhost only: open the page so.']
+      : ['No microphone was found.', 'Connect one, close programs that use it, then call again.'],
   replaced: () => ['You signed in somewhere else.', 'Sign in again to take calls here.'],
   draining: () => ['The gateway is shutting down.', 'Sign in again in a minute.'],
 };

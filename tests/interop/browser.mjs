@@ -23,23 +23,80 @@ const server = await chromium.launchServer({
   ],
 });
 const browser = await chromium.connect(server.wsEndpoint());
-const context = await browser.newContext({ permissions: ['microphone'] });
-const page = await context.newPage();
-page.setDefaultTimeout(PATIENCE);
 const complaints = [];
-page.on('console', (message) => {
-  if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text());
-  log.write(`[${message.type()}] ${message.text()}\n`);
-});
-page.on('pageerror', (error) => {
-  complaints.push(error.message);
-  log.write(`[uncaught] ${error.stack}\n`);
-});
-page.on('websocket', (socket) => {
-  socket.on('framesent', ({ payload }) => log.write(`> ${payload}\n`));
-  socket.on('framereceived', ({ payload }) => log.write(`< ${payload}\n`));
-  socket.on('close', () => log.write('websocket closed\n'));
-});
+let page;
+/** Everything that a page says, into the log. */
+function hear(page) {
+  page.on('console', (message) => {
+    if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text());
+    log.write(`[${message.type()}] ${message.text()}\n`);
+  });
+  page.on('pageerror', (error) => {
+    complaints.push(error.message);
+    log.write(`[uncaught] ${error.stack}\n`);
+  });
+  page.on('websocket', (socket) => {
+    socket.on('framesent', ({ payload }) => log.write(`> ${payload}\n`));
+    socket.on('framereceived', ({ payload }) => log.write(`< ${payload}\n`));
+    socket.on('close', () => log.write('websocket closed\n'));
+  });
+}
+
+/** A page with a look of its own. */
+async function look(options = {}) {
+  await page?.context().close();
+  const context = await browser.newContext({ permissions: ['microphone'], ...options });
+  page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE);
+  hear(page);
+}
+await look();
+
+/** What is wrong with a page that can be told without eyes: too wide, or text that does not stand out (WCAG 1.4.3). */
+function faults() {
+  const found = [];
+  const root = document.documentElement;
+  if (root.scrollWidth > root.clientWidth) found.push(`${root.scrollWidth - root.clientWidth} px too wide`);
+  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const rgba = (color) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = color;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const light = (rgb) => {
+    const [r, g, b] = rgb.map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const color = rgba(getComputedStyle(at).backgroundColor);
+      if (color[3] > 0) return color.slice(0, 3);
+    }
+    return [255, 255, 255];
+  };
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    const words = walker.currentNode.textContent.trim();
+    if (!words || !element.checkVisibility({ visibilityProperty: true }) || element.closest('.unseen, :disabled, option, noscript')) continue;
+    const style = getComputedStyle(element);
+    const [one, other] = [light(rgba(style.color).slice(0, 3)), light(behind(element))];
+    const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    const large = parseFloat(style.fontSize) >= 24;
+    if (contrast < (large ? 3 : 4.5)) found.push(`${words}: contrast ${contrast.toFixed(2)}`);
+    const box = element.getBoundingClientRect();
+    if (box.right > root.clientWidth + 1 || box.left < -1) found.push(`${words}: outside the screen`);
+  }
+  for (const button of document.querySelectorAll('button, input, select')) {
+    if (!button.checkVisibility()) continue;
+    const { height } = button.getBoundingClientRect();
+    if (height < 44) found.push(`${button.textContent.trim() || button.id}: ${height} px high`);
+    const named = button.getAttribute('aria-label') || button.textContent.trim() || button.labels?.length;
+    if (!named) found.push(`${button.id}: without a name`);
+  }
+  return found;
+}
 
 /** Runs in the page: a test's hands and ears there, as `window.rig`. */
 function rig() {
@@ -245,6 +302,48 @@ const commands = {
   },
   async meters() {
     await page.waitForFunction(() => ['meter-out', 'meter-in'].every((id) => Number(document.getElementById(id).getAttribute('aria-valuenow')) > 5));
+    return { ok: null };
+  },
+  async look({ scheme, width, height }) {
+    const touch = width < 600;
+    await look({ colorScheme: scheme, viewport: { width, height }, isMobile: touch, hasTouch: touch });
+    return { ok: null };
+  },
+  async judge_look({ name }) {
+    await page.waitForTimeout(300);
+    await page.screenshot({ path: join(folder, name), fullPage: true });
+    return { ok: await page.evaluate(faults) };
+  },
+  /** Tabs through the page from its top. What of `selector` can be used and was not met, or met too early. */
+  async order({ selector }) {
+    const count = await page.evaluate((selector) => {
+      const wanted = [...document.querySelectorAll(selector)].filter((element) => element.checkVisibility() && !element.disabled);
+      window.rig.wanted = wanted;
+      document.activeElement?.blur();
+      // The starting point of Tab is the top again.
+      document.body.tabIndex = -1;
+      document.body.focus();
+      return wanted.length;
+    }, selector);
+    const met = [];
+    for (let n = 0; n < count + 40 && met.length < count; n++) {
+      await page.keyboard.press('Tab');
+      const place = await page.evaluate(() => window.rig.wanted.indexOf(document.activeElement));
+      if (place >= 0 && !met.includes(place)) met.push(place);
+    }
+    const wrong = await page.evaluate((met) => window.rig.wanted.filter((_, n) => met[n] !== n).map((element) => element.id || element.textContent), met);
+    return { ok: wrong };
+  },
+  async focus({ selector }) {
+    await page.focus(selector);
+    return { ok: null };
+  },
+  async press({ key }) {
+    await page.keyboard.press(key);
+    return { ok: null };
+  },
+  async keyboard({ text }) {
+    await page.keyboard.type(text, { delay: 60 });
     return { ok: null };
   },
   plays: ({ selector, hz }) =>

@@ -268,6 +268,44 @@ impl Browser {
         self.must(json!({"do": "fill", "selector": selector, "text": text}));
     }
 
+    /// Light or dark, and how large: a narrow one is a telephone with a touch screen. Before `open`.
+    #[track_caller]
+    pub fn look(&mut self, scheme: &str, width: u32, height: u32) {
+        self.must(json!({"do": "look", "scheme": scheme, "width": width, "height": height}));
+    }
+
+    /// Takes a screenshot; panics where text doesn't stand out or something is wider than the screen.
+    #[track_caller]
+    pub fn judge_look(&mut self, name: &str) {
+        let faults = self.must(json!({"do": "judge_look", "name": format!("{name}.png")}));
+        assert_eq!(faults, json!([]), "{} {name}", self.name);
+    }
+
+    /// Panics unless Tab visits, among others, all of these, in the order of the page.
+    #[track_caller]
+    pub fn assert_order(&mut self, selector: &str) {
+        let missed = self.must(json!({"do": "order", "selector": selector}));
+        assert_eq!(missed, json!([]), "{}: Tab misses these, or visits them out of order", self.name);
+    }
+
+    /// Puts the keyboard somewhere.
+    #[track_caller]
+    pub fn focus(&mut self, selector: &str) {
+        self.must(json!({"do": "focus", "selector": selector}));
+    }
+
+    /// Presses one key.
+    #[track_caller]
+    pub fn press(&mut self, key: &str) {
+        self.must(json!({"do": "press", "key": key}));
+    }
+
+    /// Types.
+    #[track_caller]
+    pub fn keyboard(&mut self, text: &str) {
+        self.must(json!({"do": "keyboard", "text": text}));
+    }
+
     /// Waits until the page shows this text there.
     #[track_caller]
     pub fn shows(&mut self, selector: &str, text: &str) {

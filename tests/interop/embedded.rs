@@ -100,3 +100,26 @@ fn sound_is_heard_soon_after_dialling() {
     scene.write("report.txt", &report);
     assert!(p95 < 400.0, "{report}");
 }
+
+#[test]
+fn the_other_numbers_play_ring_and_refuse_as_they_say() {
+    let scene = Scene::new("embedded_numbers");
+    let gateway = Gateway::demo(&scene);
+    let mut browser = Browser::start(&scene, "browser", 1_000.0);
+    browser.open(&gateway.url("/"));
+    browser.register("alice");
+    browser.dial("music");
+    browser.await_answer();
+    // C5 ends the third bar of the melody.
+    browser.assert_hears(523.25);
+    browser.hangup();
+    browser.dial("delay");
+    browser.reaches("ringing");
+    browser.await_answer();
+    browser.assert_hears(1_000.0);
+    browser.hangup();
+    for (number, reason, code) in [("busy", "busy", 486), ("decline", "declined", 603)] {
+        browser.dial(number);
+        assert_eq!(browser.await_end(), (reason.into(), code));
+    }
+}

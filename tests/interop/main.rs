@@ -11,6 +11,7 @@ mod embedded;
 mod gateway;
 mod harness;
 mod kamailio;
+mod page;
 mod phone;
 mod process;
 mod registrar;

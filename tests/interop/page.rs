@@ -1,0 +1,170 @@
+//! The softphone page by hand: every flow by clicks and by keyboard, in light and dark, on a desk and on a phone.
+//!
+//! Screenshots lie in the scene's folder; what can be judged without eyes is judged here: nothing complains, nothing is
+//! wider than the screen, text stands out, Tab goes from top to bottom.
+
+use super::browser::Browser;
+use super::gateway::Gateway;
+use super::scene::Scene;
+
+const LOOKS: [(&str, &str, u32, u32); 4] = [
+    ("light", "desk", 1_280, 800),
+    ("dark", "desk", 1_280, 800),
+    ("light", "phone", 390, 844),
+    ("dark", "phone", 390, 844),
+];
+
+fn sign_in(browser: &mut Browser, gateway: &Gateway, user: &str) {
+    browser.open(&gateway.url("/"));
+    browser.shows("#users button", user);
+    browser.click(&format!("#users button:text-is('{user}')"));
+    browser.click("#signin [type=submit]");
+    browser.shows("#presence", "ready");
+}
+
+fn call(browser: &mut Browser, number: &str) {
+    browser.click(&format!("#directory button[aria-label^='Call {number}']"));
+}
+
+#[test]
+fn each_state_looks_right_in_light_and_dark_on_desk_and_phone() {
+    let scene = Scene::new("page_looks");
+    let gateway = Gateway::demo(&scene);
+    let mut bob = Browser::start(&scene, "bob", 700.0);
+    sign_in(&mut bob, &gateway, "bob");
+    for (scheme, size, width, height) in LOOKS {
+        let name = format!("{scheme}-{size}");
+        let mut alice = Browser::start(&scene, &name, 1_000.0);
+        alice.look(scheme, width, height);
+        alice.open(&gateway.url("/"));
+        alice.shows("#users button", "alice");
+        alice.judge_look("1-sign-in");
+        alice.click("#signin [type=submit]");
+        alice.shows("#presence", "ready");
+        alice.judge_look("2-idle");
+        call(&mut alice, "delay");
+        alice.shows("#state", "Ringing");
+        alice.judge_look("3-ringing");
+        alice.click("#hangup");
+        call(&mut alice, "music");
+        alice.shows("#state", "In call");
+        alice.shows("#quality", "Sound is");
+        alice.judge_look("4-in-call");
+        alice.click("#keys");
+        alice.click("#pad-keys button[aria-label='5']");
+        alice.judge_look("5-keypad");
+        bob.fill("#number", "alice");
+        bob.press("Enter");
+        alice.shows("#caller", "bob calls");
+        alice.judge_look("6-call-waiting");
+        alice.click("#decline");
+        bob.shows("#notice", "declined");
+        alice.click("#hangup");
+        alice.fill("#number", "busy");
+        alice.press("Enter");
+        alice.shows("#notice", "busy is busy.");
+        alice.click("#sound-settings summary");
+        alice.shows("#microphone-hint", "is heard");
+        alice.judge_look("7-refused-and-devices");
+        assert_eq!(alice.complaints(), "", "{name}");
+    }
+}
+
+#[test]
+fn a_call_is_made_and_ended_by_keyboard_alone() {
+    let scene = Scene::new("page_keyboard");
+    let gateway = Gateway::demo(&scene);
+    let mut browser = Browser::start(&scene, "browser", 1_000.0);
+    browser.open(&gateway.url("/"));
+    browser.shows("#users button", "alice");
+    browser.assert_order("#users button, #user, #password, #signin [type=submit]");
+    browser.focus("#password");
+    browser.press("Enter");
+    browser.shows("#presence", "ready");
+    browser
+        .assert_order("#signout, #number, #dial [type=submit], #pad-keys button, #directory button, summary");
+    browser.focus("#number");
+    browser.keyboard("ivr");
+    browser.press("Enter");
+    browser.shows("#state", "In call");
+    browser.keyboard("12#");
+    browser.shows("#notice", "Call ended after");
+    browser.focus("#number");
+    browser.keyboard("delay");
+    browser.press("Enter");
+    browser.shows("#state", "Ringing");
+    browser.press("Escape");
+    browser.shows("#notice", "Call cancelled.");
+    browser.focus("#number");
+    browser.keyboard("echo");
+    browser.press("Enter");
+    browser.shows("#state", "In call");
+    browser.press("m");
+    browser.shows("#mute[aria-pressed=true]", "Mute");
+    browser.press("Escape");
+    browser.shows("#notice", "Press Esc again to hang up.");
+    browser.press("Escape");
+    browser.shows("#notice", "Call ended after");
+    browser.shows("#log li:first-child", "echo");
+    assert_eq!(browser.complaints(), "");
+}
+
+#[test]
+fn the_pad_dials_and_ivr_hears_its_keys() {
+    let scene = Scene::new("page_ivr");
+    let gateway = Gateway::demo(&scene);
+    let mut browser = Browser::start(&scene, "browser", 1_000.0);
+    sign_in(&mut browser, &gateway, "alice");
+    browser.click("#pad-keys button[aria-label='4']");
+    browser.click("#dial [type=submit]");
+    browser.shows("#notice", "There is no 4 here.");
+    call(&mut browser, "ivr");
+    browser.shows("#state", "In call");
+    browser.click("#keys");
+    // Ten beeps, among which there is time to listen.
+    browser.click("#pad-keys button[aria-label='0']");
+    browser.shows("#digits", "0");
+    browser.assert_plays("#sound", 1_047.0);
+    browser.click("#pad-keys button[aria-label='hash']");
+    browser.shows("#notice", "Call ended after");
+    assert_eq!(browser.complaints(), "");
+}
+
+#[test]
+fn a_call_comes_in_and_is_answered_or_declined_by_click_and_key() {
+    let scene = Scene::new("page_incoming");
+    let gateway = Gateway::demo(&scene);
+    let [mut alice, mut bob] = ["alice", "bob"].map(|user| {
+        let mut browser = Browser::start(&scene, user, 1_000.0);
+        sign_in(&mut browser, &gateway, user);
+        browser
+    });
+    for by_key in [false, true] {
+        let mut calls = || {
+            call(&mut bob, "alice");
+            alice.shows("#caller", "bob calls");
+        };
+        calls();
+        if by_key {
+            alice.focus("#signout");
+            alice.press("Escape");
+        } else {
+            alice.click("#decline");
+        }
+        bob.shows("#notice", "alice declined the call.");
+        call(&mut bob, "alice");
+        alice.shows("#caller", "bob calls");
+        if by_key {
+            alice.focus("#answer");
+            alice.press("Enter");
+        } else {
+            alice.click("#answer");
+        }
+        alice.shows("#state", "In call");
+        alice.meters_rise();
+        alice.click("#hangup");
+        bob.shows("#notice", "Call ended after");
+        bob.shows("#log li:first-child", "alice");
+    }
+    assert_eq!(alice.complaints() + &bob.complaints(), "");
+}
