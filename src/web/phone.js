@@ -183,7 +183,7 @@ function canDial() {
 
 /** A call that can be put on hold leaves room for another. */
 function canHold(line) {
-  return line.call.state === 'answered' && typeof line.call.hold === 'function';
+  return line.call.state === 'answered';
 }
 
 function line(call, who, number) {
@@ -457,12 +457,7 @@ function press(digit) {
   if (active.call.state !== 'answered' && active.call.state !== 'early') return;
   active.digits = `${active.digits}${digit}`.slice(-24);
   show();
-  Promise.resolve(send(active.call, digit)).catch(() => notice(`${active?.who ?? 'The far side'} did not take the key ${digit}.`, 'Try again.'));
-}
-
-function send(call, digit) {
-  if (typeof call.dtmf === 'function') return call.dtmf(digit);
-  call.connection?.getSenders().find((sender) => sender.dtmf)?.dtmf.insertDTMF(digit, 160, 70);
+  active.call.dtmf(digit).catch(() => notice(`${active?.who ?? 'The far side'} did not take the key ${digit}.`, 'Try again.'));
 }
 
 /** Takes back the last thing that is open. An answered call ends only at the second time. */

@@ -350,6 +350,8 @@ const commands = {
     page.evaluate(
       ([selector, hz]) => {
         window.rig.state.call = { remoteStream: document.querySelector(selector).srcObject };
+        // Another stream than last time, maybe.
+        window.rig.state.ear = null;
         return window.rig.hear({ hz });
       },
       [selector, hz],

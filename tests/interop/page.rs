@@ -168,3 +168,56 @@ fn a_call_comes_in_and_is_answered_or_declined_by_click_and_key() {
     }
     assert_eq!(alice.complaints() + &bob.complaints(), "");
 }
+
+#[test]
+fn a_call_is_held_and_resumed_and_two_are_swapped() {
+    let scene = Scene::new("page_hold");
+    let gateway = Gateway::demo(&scene);
+    let [mut alice, mut bob] = ["alice", "bob"].map(|user| {
+        let mut browser = Browser::start(&scene, user, 1_000.0);
+        sign_in(&mut browser, &gateway, user);
+        browser
+    });
+    call(&mut alice, "tone");
+    alice.shows("#state", "In call");
+    alice.assert_plays("#sound", 440.0);
+    alice.click("#hold");
+    alice.shows("#state", "On hold");
+    alice.shows("#hold", "Resume");
+    alice.judge_look("1-held");
+    alice.press("h");
+    alice.shows("#state", "In call");
+    alice.assert_plays("#sound", 440.0);
+    // A second call: the first is held meanwhile.
+    call(&mut bob, "alice");
+    alice.shows("#caller-hint", "Answering puts tone on hold.");
+    alice.click("#answer");
+    alice.shows("#peer", "bob");
+    alice.shows("#state", "In call");
+    alice.shows("#others-list", "tone");
+    alice.shows("#others-list", "On hold");
+    alice.assert_plays("#sound", 1_000.0);
+    alice.judge_look("2-two-calls");
+    alice.click("#others-list button[aria-label='Swap to tone']");
+    alice.shows("#peer", "tone");
+    bob.shows("#state", "alice has put you on hold");
+    alice.assert_plays("#sound", 440.0);
+    // The one on the stage ends: the other comes back, still held.
+    alice.click("#hangup");
+    alice.shows("#peer", "bob");
+    alice.shows("#state", "On hold");
+    alice.click("#hold");
+    alice.shows("#state", "In call");
+    bob.shows("#state", "In call");
+    // A third by the dial pad beside the call.
+    alice.click("#add");
+    alice.fill("#number", "echo");
+    alice.press("Enter");
+    alice.shows("#peer", "echo");
+    bob.shows("#state", "alice has put you on hold");
+    alice.click("#others-list button[aria-label='End the call with bob']");
+    bob.shows("#notice", "Call ended after");
+    alice.click("#hangup");
+    alice.shows("#log li:first-child", "echo");
+    assert_eq!(alice.complaints() + &bob.complaints(), "");
+}
