@@ -98,6 +98,9 @@ fn bounds(lines: &mut Lines, file: &File) {
     lines.raw("first_reply_s", file.calls.first_reply_s);
     lines.raw("drain_s", file.calls.drain_s);
     lines.raw("browser_grace_s", file.calls.browser_grace_s);
+    lines.raw("signalling_grace_s", file.calls.signalling_grace_s);
+    lines.raw("media_timeout_s", file.calls.media_timeout_s);
+    lines.raw("attach", list(file.calls.attach.iter().map(toml::Spanned::get_ref)));
     lines.table("[limits]");
     lines.raw("calls", file.limits.calls);
     lines.raw("sessions", file.limits.sessions);

@@ -78,7 +78,7 @@ impl Hub {
         let session = call.session;
         match call.holding.take() {
             Some(id) => {
-                self.answer_later(session, id, outcome.map(|()| Carried::default()).map_err(Refusal::of))
+                self.answer_later(session, id, outcome.map(|()| Carried::default()).map_err(Refusal::of));
             }
             None => self.counters.stale_commands += 1,
         }

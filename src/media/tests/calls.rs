@@ -197,3 +197,35 @@ fn joining_a_leg_anew_parts_it_from_whom_it_heard_before() {
     });
     assert_eq!(counted, [("commands_refused", 6)]);
 }
+
+#[test]
+fn a_key_is_told_once_whatever_becomes_of_its_packets() {
+    let mut bed = Bed::small();
+    let (a, b) = bed.pair(None, None);
+    let digits = |bed: &mut Bed| {
+        bed.settle();
+        bed.events
+            .drain(..)
+            .filter_map(|event| match event {
+                Event::Digit { leg, digit, forwarded } => Some((leg, digit, forwarded)),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    digits(&mut bed);
+    for (n, end) in [(0_u16, 0), (1, 0), (2, 0x80), (3, 0x80), (4, 0x80)] {
+        bed.say(&a, &b, u64::from(n), &rtp(7, n, 1_000, EVENT, &[5, end | 10, 0, 160]));
+    }
+    assert_eq!(digits(&mut bed), [(a.leg, '5', true)]);
+    // The other leg has no events: the key is told all the same.
+    let mut plain = agreed(Some(b.address));
+    plain.formats.truncate(1);
+    bed.agree(&b, plain);
+    bed.say(&a, &b, 9, &rtp(7, 9, 4_000, EVENT, &[11, 10, 0, 160]));
+    assert_eq!(digits(&mut bed), [(a.leg, '#', false)]);
+    // Held, nothing is heard, and no key is told.
+    let closed = Agreed { receive: false, ..agreed(Some(a.address)) };
+    bed.agree(&a, closed);
+    bed.say(&a, &b, 10, &rtp(7, 10, 9_000, EVENT, &[1, 10, 0, 160]));
+    assert_eq!(digits(&mut bed), []);
+}
