@@ -23,6 +23,13 @@ struct Asked {
 }
 
 impl Half {
+    /// Whether an offer comes from another peer connection than the one that is described: with another certificate.
+    fn is_taken_over(&self, offer: &Session) -> bool {
+        let remote = || agree::transport(offer, offer.media.get(agree::stream(self.kind, offer)?)?, None);
+        let described = self.described.as_ref().filter(|_| self.is_web());
+        described.zip(remote()).is_some_and(|(old, new)| old.fingerprints != new.fingerprints)
+    }
+
     fn asked(&self, offer: &Session) -> Option<Asked> {
         let place = agree::stream(self.kind, offer)?;
         let media = offer.media.get(place)?;
@@ -54,6 +61,9 @@ impl Call {
     /// A party wants a change.
     pub(super) fn on_offered(&mut self, core: &mut Core, end: End, offer: Option<Box<Session>>) {
         let talking = matches!(self.state, State::Talking(_));
+        if talking && offer.as_ref().is_some_and(|offer| self.half(end).is_taken_over(offer)) {
+            self.clear_for_takeover(core, end);
+        }
         let (half, other) = self.halves(end);
         let free = half.pending == Pending::None
             && half.local.is_some()
@@ -86,6 +96,22 @@ impl Call {
             self.answer_change(core, end, offer);
         } else {
             self.relay(core, end, offer, &asked);
+        }
+    }
+
+    /// A page was reloaded: whatever its predecessor was about to change is void, and numbers may mean something else.
+    /// The transport makes a new association of it, whose keys take the place of the old ones once its handshake is
+    /// done; towards the other party it is one timeline.
+    fn clear_for_takeover(&mut self, core: &mut Core, end: End) {
+        core.counters.takeovers += 1;
+        let half = self.half(end);
+        half.known.clear();
+        half.role = None;
+        if let Transport::Restarting { peer, local } = half.transport.clone() {
+            half.transport = Transport::Open { peer, local };
+        }
+        if let Pending::Ours(_, Why::Relay) = std::mem::replace(&mut half.pending, Pending::None) {
+            self.refuse_relayed(core, end.other(), Cause::Pending.into());
         }
     }
 

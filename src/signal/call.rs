@@ -21,6 +21,9 @@ pub(super) struct Call {
     pub(super) session: SessionId,
     /// The browser's id of it.
     pub(super) key: Arc<str>,
+    /// The other party's name or number.
+    pub(super) party: Arc<str>,
+    pub(super) incoming: bool,
     pub(super) state: State,
     /// The browser's `update` that waits for its answer, by request id.
     pub(super) theirs: Option<u64>,
@@ -77,7 +80,7 @@ impl Hub {
         let display = self.config.users.get(&account).map_or_else(String::new, |user| user.display.clone());
         let leg = self.mint.leg(Side::Web);
         let caller = Party { user: account.name().to_owned(), host: String::new(), display };
-        self.add_call(leg, id, key.into(), State::Dialling { answered: false });
+        self.add_call(leg, id, key.into(), party.user.as_str().into(), State::Dialling { answered: false });
         self.counters.calls_dialled += 1;
         self.say(leg::Event::Incoming(Box::new(Incoming {
             leg,
@@ -140,17 +143,55 @@ impl Hub {
 
     /// `update`: answered when the call machine has decided.
     pub(super) fn update(&mut self, session: SessionId, request: &Request) -> Result<(), Refusal> {
+        let (_, call) = self.call(session, request)?;
+        if call.state != State::Talking {
+            return Err(Refusal::WRONG_STATE);
+        }
+        let offer = read_sdp(request)?;
+        if request.takeover == Some(true) {
+            self.clear_for_takeover(session, request)?;
+        }
         let (leg, call) = self.call(session, request)?;
-        if call.state != State::Talking || call.theirs.is_some() {
+        if call.theirs.is_some() {
             return Err(Refusal::WRONG_STATE);
         }
         if call.ours.is_some() {
             return Err(Refusal::CROSSED);
         }
-        let offer = read_sdp(request)?;
         call.theirs = Some(request.id);
         self.say(leg::Event::Offered { leg, offer: Some(offer) });
         Ok(())
+    }
+
+    /// A reloaded page takes a call over: what its predecessor left half done is void.
+    fn clear_for_takeover(&mut self, session: SessionId, request: &Request) -> Result<(), Refusal> {
+        let (leg, call) = self.call(session, request)?;
+        let (theirs, asking, ours) = (call.theirs.take(), call.asking.take(), call.ours.take());
+        for id in [theirs, asking].into_iter().flatten() {
+            self.answer_later(session, id, Err(Refusal::CROSSED));
+        }
+        if let Some(timer) = ours {
+            self.timers.cancel(timer);
+            self.say(leg::Event::Refused { leg, reason: Cause::Pending.into() });
+        }
+        Ok(())
+    }
+
+    /// The calls of a session, for a page that comes back to it.
+    pub(super) fn standing(&self, session: SessionId) -> Vec<message::Standing<'_>> {
+        let legs = self.sessions.get(session).map_or(&[][..], |session| &session.calls);
+        let calls = legs.iter().filter_map(|(_, leg)| self.calls.get(leg));
+        let told = calls.map(|call| message::Standing {
+            call: &call.key,
+            direction: if call.incoming { "incoming" } else { "outgoing" },
+            state: match call.state {
+                State::Dialling { .. } => "dialling",
+                State::Ringing { .. } => "ringing",
+                State::Talking => "answered",
+            },
+            party: &call.party,
+        });
+        told.collect()
     }
 
     /// `accept`. An answer that can't be read refuses our offer, as no other will come.
@@ -210,10 +251,20 @@ impl Hub {
         self.tell(call.session, &Event::Ended { call: &call.key, reason: name, code, stats });
     }
 
-    pub(super) fn add_call(&mut self, leg: LegId, id: SessionId, key: Arc<str>, state: State) {
+    pub(super) fn add_call(
+        &mut self,
+        leg: LegId,
+        id: SessionId,
+        key: Arc<str>,
+        party: Arc<str>,
+        state: State,
+    ) {
+        let incoming = matches!(state, State::Ringing { .. });
         let call = Call {
             session: id,
             key: key.clone(),
+            party,
+            incoming,
             state,
             theirs: None,
             holding: None,

@@ -49,7 +49,13 @@ impl Hub {
             return self.say(leg::Event::Ended { leg, reason: Cause::NoAnswer.into() });
         };
         let key = self.new_key(session);
-        self.add_call(leg, session, key.clone(), State::Ringing { alerted: false });
+        self.add_call(
+            leg,
+            session,
+            key.clone(),
+            dial.caller.user.as_str().into(),
+            State::Ringing { alerted: false },
+        );
         self.counters.calls_offered += 1;
         let (from, to, sdp) = (Caller::from(&dial.caller), &*dial.callee.user, write_sdp(&dial.offer));
         let data = dial.data.iter().map(|(name, value)| (&**name, &**value)).collect();

@@ -32,6 +32,7 @@ pub(super) struct Request {
     pub(super) duration: Option<u32>,
     pub(super) content_type: Option<String>,
     pub(super) body: Option<String>,
+    pub(super) takeover: Option<bool>,
 }
 
 /// A password or token on its way in.
@@ -64,7 +65,19 @@ pub(super) struct Carried<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) resume: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) calls: Option<Vec<Standing<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stats: Option<Stats<'a>>,
+}
+
+/// A call that a resumed session has.
+#[derive(Serialize, Debug)]
+pub(super) struct Standing<'a> {
+    pub(super) call: &'a str,
+    pub(super) direction: &'static str,
+    pub(super) state: &'static str,
+    /// The other party: who calls, or who was dialled.
+    pub(super) party: &'a str,
 }
 
 /// The answer to a request.

@@ -192,14 +192,17 @@ impl Hub {
     fn welcome(&mut self, flow: FlowId, id: u64, session: SessionId) {
         let Some(account) = self.sessions.get(session).map(|session| session.account.clone()) else { return };
         let (config, token) = (self.config.clone(), self.renew(session));
+        let calls = Some(self.standing(session)).filter(|calls| !calls.is_empty());
         let carried = Carried {
             session: Some(format!("{:016x}", session.to_bits())),
             user: Some(account.name()),
             ice_servers: Some(&config.ice_servers),
             resume: token,
+            calls,
             ..Carried::default()
         };
-        self.outbox.push_back(Output::Send { flow, text: message::text(&Reply::Ok { id, carried }) });
+        let text = message::text(&Reply::Ok { id, carried });
+        self.outbox.push_back(Output::Send { flow, text });
         self.replay(session, flow);
     }
 

@@ -157,7 +157,7 @@ function rig() {
   function hold(call) {
     state.call = call;
     state.ear = null;
-    for (const name of ['ringing', 'early', 'answered', 'ended', 'media', 'track']) note(call, name);
+    for (const name of ['ringing', 'early', 'answered', 'ended', 'media', 'track', 'quality']) note(call, name);
     for (const name of ['held', 'resumed', 'hold', 'dtmf', 'info']) {
       call.on(name, (detail) => state.events.push({ call: call.id, name, detail: detail ?? null }));
     }
@@ -166,11 +166,11 @@ function rig() {
 
   window.rig = {
     state,
-    async sign_in({ user, password, register, url }) {
+    async sign_in({ user, password, register, url, resume }) {
       const { Bridgehead } = await import('/sdk/bridgehead.js');
       return settled(
         (async () => {
-          state.client = await Bridgehead.connect({ user, password, url });
+          state.client = await Bridgehead.connect({ user, password, url, resume });
           state.client.on('incoming', (call) => state.ring.push(call));
           state.client.on('closed', (detail) => state.events.push({ name: 'closed', detail: detail.reason }));
           if (register) await within(15_000, 'registered', state.client.register());
@@ -203,6 +203,13 @@ function rig() {
     dtmf: ({ digits, options }) => settled(within(30_000, 'keys', state.call.dtmf(digits, options))),
     info: ({ kind, body }) => settled(state.call.info(kind, body)),
     restart: () => settled(state.call.restart()),
+    /** After a reload: takes the one call of the page before over. */
+    async takeover() {
+      const [call] = state.client.calls;
+      if (!call) return failure({ name: 'no_call', message: 'no call stands' });
+      hold(call);
+      return settled(call.takeover({ audio }));
+    },
     sign_out: () => ({ ok: state.client.close() ?? null }),
     answered: () => settled(within(15_000, 'answered', state.call.answered).then(() => null)),
     ended: ({ ms }) => settled(within(ms ?? 15_000, 'ended', state.call.ended).then(({ reason, code }) => ({ reason, code }))),
@@ -285,6 +292,11 @@ const commands = {
     await page.goto(url);
     await page.evaluate(rig);
     return { ok: { browser: server.process().pid } };
+  },
+  async reload() {
+    await page.reload();
+    await page.evaluate(rig);
+    return { ok: null };
   },
   loopback: ({ hz }) => page.evaluate(loopback, { hz }),
   // The softphone page itself, by hand.

@@ -87,6 +87,24 @@ impl Browser {
         self.must(json!({"do": "sign_in", "user": user, "password": user}));
     }
 
+    /// Signs in, keeping a token by which the page comes back after a reload; or comes back by it.
+    #[track_caller]
+    pub fn sign_in_to_stay(&mut self, user: &str) {
+        self.must(json!({"do": "sign_in", "user": user, "password": user, "resume": true}));
+    }
+
+    /// Loads the page anew: its scripts, connections and microphone are gone.
+    #[track_caller]
+    pub fn reload(&mut self) {
+        self.must(json!({"do": "reload"}));
+    }
+
+    /// After a reload: goes on with the call of the page before.
+    #[track_caller]
+    pub fn takeover(&mut self) {
+        self.must(json!({"do": "takeover"}));
+    }
+
     /// Signs in and waits until the SIP server has accepted the registration.
     #[track_caller]
     pub fn register(&mut self, user: &str) {

@@ -48,6 +48,14 @@ impl<'a> Plan<'a> {
         self
     }
 
+    /// Other seconds than [`GRACE_S`], and how long a phone may be silent.
+    pub fn patience(mut self, grace_s: u64, media_timeout_s: u64) -> Self {
+        let old = format!("browser_grace_s = {GRACE_S}\n");
+        let new = format!("browser_grace_s = {grace_s}\nmedia_timeout_s = {media_timeout_s}\n");
+        self.text = self.text.replace(&old, &new);
+        self
+    }
+
     /// A SIP server at `port`, called `name`, for `domain`.
     pub fn trunk(mut self, name: &str, port: u16, domain: &str) -> Self {
         let domain = if domain.is_empty() { String::new() } else { format!("domain = \"{domain}\"\n") };

@@ -11,6 +11,7 @@ mod embedded;
 mod gateway;
 mod harness;
 mod kamailio;
+mod losing;
 mod page;
 mod phone;
 mod process;

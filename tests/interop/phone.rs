@@ -45,6 +45,8 @@ struct Ear {
     samples: Vec<f32>,
     packets: u64,
     last_at: Option<Instant>,
+    /// The longest time between two packets.
+    gap: Duration,
     ssrc: Option<u32>,
     ssrcs: usize,
     lost: u64,
@@ -111,6 +113,18 @@ impl Phone {
     pub fn hear(&self) -> Option<Heard> {
         let ear = self.state.heard.lock().unwrap();
         (ear.samples.len() >= WINDOW).then(|| tone::hear(&ear.samples[ear.samples.len() - WINDOW..], RATE))
+    }
+
+    /// Stops playing, as a phone does whose network is gone.
+    pub fn fall_silent(&self) {
+        *self.state.far.lock().unwrap() = None;
+    }
+
+    /// The longest time between two packets since this was last asked.
+    pub fn longest_gap(&self) -> Duration {
+        let mut ear = self.state.heard.lock().unwrap();
+        let open = ear.last_at.map_or(Duration::ZERO, |at| at.elapsed());
+        std::mem::take(&mut ear.gap).max(open)
     }
 
     /// RTP packets so far.
@@ -222,7 +236,10 @@ impl Ear {
         }
         self.packets += 1;
         self.from = Some(from);
-        self.last_at = Some(Instant::now());
+        let now = Instant::now();
+        if let Some(last) = self.last_at.replace(now) {
+            self.gap = self.gap.max(now - last);
+        }
     }
 }
 

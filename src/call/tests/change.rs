@@ -427,3 +427,33 @@ fn a_phones_change_before_the_answer_meets_491() {
     assert_eq!(bench.takes_refusal(dial.leg).code, 491);
     assert!(bench.agreed[&dial.leg].send);
 }
+
+#[test]
+fn a_reloaded_page_takes_its_call_over_without_the_phone_knowing() {
+    let mut bench = Bench::new();
+    let (leg, dial) = bench.browser_dials(&web_offer());
+    bench.answered(dial.leg, 0, Some(&sip_sdp("0", "")));
+    bench.takes_answer(leg);
+    // The settling offer went to the page that is gone now.
+    bench.takes_offer(leg);
+    bench.web.clear();
+    let reloaded = web_sdp("111 9 0 126", "actpass", "next", "").replace("AB", "CD");
+    bench.offered(leg, Some(&reloaded));
+    let answer = bench.takes_acceptance(leg);
+    assert_eq!(audio(&answer).setup, Some(crate::sdp::Setup::Passive));
+    assert_eq!(bench.formats(leg)[0], "pcmu/8000", "what the phone speaks");
+    assert!(
+        matches!(bench.web.pop_front(), Some(webrtc::Command::Describe { remote, .. }) if remote.ufrag == "next")
+    );
+    assert!(matches!(bench.web.pop_front(), Some(webrtc::Command::Restart { .. })));
+    let peer = bench.peer_of(leg);
+    bench.media.clear();
+    bench.push(Input::Web(webrtc::Event::Connected { leg, peer, keys: Box::new(keys()) }));
+    assert!(matches!(bench.media.pop_front(), Some(media::Command::Keys { .. })));
+    bench.quiet();
+    assert_eq!(bench.calls.counters().takeovers, 1);
+    // An ordinary ICE restart is none.
+    bench.offered(leg, Some(&web_sdp("111 9 0 126", "actpass", "more", "").replace("AB", "CD")));
+    bench.takes_acceptance(leg);
+    assert_eq!(bench.calls.counters().takeovers, 1);
+}

@@ -54,6 +54,8 @@ export interface Ended {
   readonly code: number;
   /** There where something failed on this side. */
   readonly error?: BridgeheadError;
+  /** The last numbers, where the gateway ended the call. */
+  readonly stats?: GatewayStats;
 }
 
 export type CallState = 'dialling' | 'ringing' | 'early' | 'incoming' | 'answering' | 'answered' | 'ended';
@@ -102,6 +104,32 @@ export interface CallEvents {
   /** The other party tells something (SIP INFO). */
   info: { contentType: string; body: string };
   control: Control;
+  /** How the call sounds, where that changed. */
+  quality: Quality;
+}
+
+/** How a call sounds: in plain words, and as an estimated opinion from 1 to 4.5. */
+export interface Quality {
+  level: 'good' | 'fair' | 'poor';
+  mos: number | null;
+  /** One party is heard and the other one, that should be, is not. */
+  oneWay: boolean;
+}
+
+/** A call's media as the gateway counts it: received is from this page, sent is to it. */
+export interface GatewayStats {
+  codec: string;
+  packets_received: number;
+  octets_received: number;
+  lost: number;
+  jitter_ms: number;
+  packets_sent: number;
+  octets_sent: number;
+  remote_lost: number;
+  remote_jitter_ms: number;
+  round_trip_ms: number | null;
+  mos_received: number | null;
+  mos_sent: number | null;
 }
 
 export interface CallStats {
@@ -117,6 +145,8 @@ export interface CallStats {
   /** 0 to 1. */
   levelIn: number | null;
   levelOut: number | null;
+  /** Null where it could not be asked. */
+  gateway: GatewayStats | null;
   report: RTCStatsReport;
 }
 
@@ -171,6 +201,8 @@ export class Call extends Emitter<CallEvents> {
   /** An ICE restart. Done without being asked when the sound breaks off. */
   restart(): Promise<void>;
   stats(): Promise<CallStats>;
+  /** After a reload: goes on with an answered call of the page before (one of `Bridgehead.calls`). */
+  takeover(options?: MediaOptions): Promise<void>;
 }
 
 export interface ClientEvents {
@@ -189,6 +221,8 @@ export interface ConnectOptions {
   token?: string;
   /** A call that is dialled, answered or resumed puts the others on hold. */
   autoHold?: boolean;
+  /** Keep a token in sessionStorage (under this name), and come back by it after a reload; `calls` then has the calls. */
+  resume?: boolean | string;
 }
 
 /** A signed-in user: one connection to the gateway, any number of calls. */

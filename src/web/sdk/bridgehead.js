@@ -17,6 +17,8 @@ const PING_MS = 20_000;
 const PONG_MS = 10_000;
 /** Browsers often recover from `disconnected` by themselves; an ICE restart sooner than this only adds noise. */
 const PATIENCE_MS = 2_500;
+/** A new network is told of more than once before it is of use. */
+const SETTLE_MS = 300;
 /** SIP codes of what the user does, as the gateway would name them. */
 const CODES = { hangup: 0, cancelled: 487, busy: 486, declined: 603 };
 /** Methods between this module's classes, out of an application's sight. */
@@ -105,9 +107,10 @@ export class Call extends Emitter {
   #holds = Promise.resolve();
   /** Keys, one after another. */
   #keys = Promise.resolve();
+  #unwatch = () => {};
 
   /** For this module only. */
-  constructor(line, { id, direction, from, to, offer = null, data = {} }) {
+  constructor(line, { id, direction, from, to, offer = null, data = {}, standing = false }) {
     super();
     this.#line = line;
     /** @readonly */
@@ -124,12 +127,15 @@ export class Call extends Emitter {
     this.remoteStream = new MediaStream();
     this.#offer = offer;
     this.#told = direction === 'incoming';
-    this.#state = direction === 'incoming' ? 'incoming' : 'dialling';
+    this.#state = standing ? 'answered' : direction === 'incoming' ? 'incoming' : 'dialling';
+    this.#taken = standing;
+    if (standing) this.#told = true;
     /** Resolved by the answer, rejected with a {@link BridgeheadError} by whatever ends the call before. */
     this.answered = new Promise((resolve, reject) => {
       this.#settle.answered = resolve;
       this.#settle.failed = reject;
     });
+    if (standing) this.#settle.answered(this);
     // An application that listens to events instead must not see an unhandled rejection.
     this.answered.catch(() => {});
     /** Resolved with `{reason, code}` when the call is over; never rejected. @type {Promise<any>} */
@@ -296,8 +302,28 @@ export class Call extends Emitter {
     });
   }
 
-  /** Counts and qualities of this moment. */
+  /**
+   * After a reload: goes on with a call of the page before, on a peer connection of its own.
+   * @param {{audio?: boolean | MediaTrackConstraints | MediaStream}} [options]
+   */
+  takeover({ audio = true } = {}) {
+    if (this.#state !== 'answered' || this.#pc) {
+      return Promise.reject(new BridgeheadError('wrong_state', 'Only a call of the page before can be taken over.'));
+    }
+    return this.#guard(async () => {
+      const pc = this.#connect();
+      await this.#listen(audio);
+      if (this.#over) return;
+      this.#send();
+      await pc.setLocalDescription();
+      const { sdp } = await this.#line.request('update', { call: this.id, sdp: pc.localDescription.sdp, takeover: true });
+      await this.#step(() => pc.setRemoteDescription({ type: 'answer', sdp }));
+    });
+  }
+
+  /** Counts and qualities of this moment; `gateway` holds the gateway's own view. */
   async stats() {
+    const view = this.#state === 'answered' ? this.#line.request('stats', { call: this.id }).catch(() => null) : null;
     const report = (await this.#pc?.getStats()) ?? new Map();
     const all = [...report.values()];
     const audio = (type) => all.find((entry) => entry.type === type && (entry.kind ?? 'audio') === 'audio') ?? {};
@@ -316,6 +342,7 @@ export class Call extends Emitter {
       roundTripMs: ms(audio('remote-inbound-rtp').roundTripTime ?? pair.currentRoundTripTime),
       levelIn: received.audioLevel ?? null,
       levelOut: audio('media-source').audioLevel ?? null,
+      gateway: (await view)?.stats ?? null,
       report,
     };
   }
@@ -371,8 +398,11 @@ export class Call extends Emitter {
       case 'control':
         this.#onControl(message.action);
         break;
+      case 'quality':
+        this[TELL]('quality', { level: message.level, mos: message.mos ?? null, oneWay: Boolean(message.one_way) });
+        break;
       case 'ended':
-        this[END]({ reason: message.reason ?? 'failed', code: message.code ?? 0 });
+        this[END]({ reason: message.reason ?? 'failed', code: message.code ?? 0, stats: message.stats });
         break;
     }
   }
@@ -383,6 +413,7 @@ export class Call extends Emitter {
     const unanswered = this.#state !== 'answered';
     this.#state = 'ended';
     clearTimeout(this.#restarts);
+    this.#unwatch();
     this.#line.forget(this.id);
     if (this.#owned) for (const track of this.#local?.getTracks() ?? []) track.stop();
     if (this.#pc) {
@@ -390,8 +421,8 @@ export class Call extends Emitter {
       this.#pc.close();
     }
     if (unanswered) this.#settle.failed(end.error ?? new BridgeheadError(end.reason, `The call was not answered: ${end.reason}.`, end.code));
-    const { reason, code, error } = end;
-    const detail = error ? { reason, code, error } : { reason, code };
+    const { reason, code, error, stats } = end;
+    const detail = { reason, code, ...(error && { error }), ...(stats && { stats }) };
     this.#settle.ended(detail);
     this[TELL]('ended', detail);
   }
@@ -447,7 +478,19 @@ export class Call extends Emitter {
     };
     pc.onconnectionstatechange = () => this.#onConnection(pc.connectionState);
     this.#pc = pc;
+    this.#watch();
     return pc;
+  }
+
+  /** A network that changes under a call that stands: a new way is looked for before the old one breaks. */
+  #watch() {
+    this.#unwatch();
+    const changed = () => {
+      if (this.#state === 'answered') this.#restartIn(SETTLE_MS);
+    };
+    const places = [[globalThis, 'online'], [globalThis.navigator?.connection, 'change']].filter(([place]) => place?.addEventListener);
+    for (const [place, name] of places) place.addEventListener(name, changed);
+    this.#unwatch = () => places.forEach(([place, name]) => place.removeEventListener(name, changed));
   }
 
   /** Opens the microphone, or takes the given stream. */
@@ -538,16 +581,33 @@ export class Bridgehead extends Emitter {
   #unheard = new Set();
   #lastId = 0;
   #autoHold = false;
+  /** The latest event, and the token to come back by. */
+  #cursor = 0;
+  #token;
+  #keep = false;
   #closed = false;
   #ping;
   #line;
 
   /**
    * Signs in. The password or token travels in the first message, never in the URL.
-   * @param {{url?: string, user?: string, password?: string, token?: string, autoHold?: boolean}} options
+   * @param {{url?: string, user?: string, password?: string, token?: string, autoHold?: boolean, resume?: boolean | string}} options
+   *   `resume`: keep a token in sessionStorage (under this name), and come back by it after a reload
    * @returns {Promise<Bridgehead>}
    */
   static async connect(options = {}) {
+    const kept = options.resume ? recall(options.resume) : null;
+    if (kept) {
+      try {
+        const client = new Bridgehead();
+        client.#autoHold = Boolean(options.autoHold);
+        await client.#open(options, kept);
+        return client;
+      } catch (error) {
+        // That session is over: sign in anew.
+        if (error.name !== 'unknown_session') throw error;
+      }
+    }
     const client = new Bridgehead();
     client.#autoHold = Boolean(options.autoHold);
     await client.#open(options);
@@ -654,10 +714,13 @@ export class Bridgehead extends Emitter {
     if (this.#closed) return;
     for (const call of this.calls) call.hangup();
     this.#end('closed');
+    this.#remember();
   }
 
   /** @param {{url?: string, user?: string, password?: string, token?: string}} options */
-  async #open({ url, user, password, token }) {
+  async #open({ url, user, password, token, resume }, kept) {
+    this.#keep = resume ?? false;
+    this.#cursor = kept?.cursor ?? 0;
     const socket = new WebSocket(endpoint(url), PROTOCOL);
     this.#socket = socket;
     let timer;
@@ -669,7 +732,7 @@ export class Bridgehead extends Emitter {
         timer = setTimeout(() => reject(lost('no reply')), CONNECT_MS);
         socket.onmessage = ({ data }) => this.#onMessage(data);
         socket.onclose = () => this.#end('connection_lost');
-        socket.onopen = () => this.#request('connect', { version: VERSION, user, password, token }).then(resolve, reject);
+        socket.onopen = () => this.#request('connect', { version: VERSION, ...(kept ? { resume: kept.token, cursor: kept.cursor } : { user, password, token }) }).then(resolve, reject);
       }).then((ok) => this.#onConnected(ok, user));
     } catch (error) {
       this.#end('closed');
@@ -684,7 +747,23 @@ export class Bridgehead extends Emitter {
     this.user = ok.user ?? user ?? '';
     this.session = ok.session ?? '';
     this.#line.iceServers = ok.ice_servers ?? [];
+    this.#token = ok.resume;
+    this.#remember();
+    for (const { call: id, direction, state, party } of ok.calls ?? []) this.#onStanding(id, direction, state, party);
     this.#pingIn();
+  }
+
+  /** A call of the page before: an answered one can be taken over, another one is given up. */
+  #onStanding(id, direction, state, party) {
+    if (state !== 'answered') return this.#request(direction === 'incoming' ? 'reject' : 'hangup', { call: id }).catch(() => {});
+    const [me, other] = [this.user, party].map((user) => ({ user, host: '', display: '' }));
+    const [from, to] = direction === 'incoming' ? [other, me] : [me, other];
+    this.#calls.set(id, new Call(this.#line, { id, direction, from, to: to.user, standing: true }));
+  }
+
+  #remember() {
+    if (!this.#keep || !this.#token) return;
+    remember(this.#keep, this.#closed ? null : { token: this.#token, cursor: this.#cursor });
   }
 
   /** A dead network closes no WebSocket: only an unanswered question tells. */
@@ -696,7 +775,7 @@ export class Bridgehead extends Emitter {
         clearTimeout(this.#ping);
         this.#pingIn();
       };
-      this.#request('ping').then(pong, pong);
+      this.#request('ping', { ack: this.#cursor || undefined }).then(pong, pong);
     }, PING_MS);
   }
 
@@ -731,6 +810,10 @@ export class Bridgehead extends Emitter {
 
   #onEvent(message) {
     const { type, reason, code } = message;
+    if (message.seq > this.#cursor) {
+      this.#cursor = message.seq;
+      this.#remember();
+    }
     switch (type) {
       case 'registered':
         this.registered = true;
@@ -779,6 +862,24 @@ export class Bridgehead extends Emitter {
     this.#socket.close();
     this[TELL]('closed', { reason });
   }
+}
+
+const KEY = 'bridgehead';
+
+function recall(name) {
+  try {
+    return JSON.parse(sessionStorage.getItem(name === true ? KEY : name));
+  } catch {
+    return null;
+  }
+}
+
+/** A page without storage is not resumed; that is all. */
+function remember(name, what) {
+  try {
+    if (what) sessionStorage.setItem(name === true ? KEY : name, JSON.stringify(what));
+    else sessionStorage.removeItem(name === true ? KEY : name);
+  } catch {}
 }
 
 function lost(reason) {

@@ -133,6 +133,7 @@ impl Page {
                 call.code = message["code"].as_u64().unwrap_or(9999);
                 call.over(net);
             }
+            "quality" => net.check(message["level"].is_string(), || format!("{message}")),
             other => net.fault(&format!("event {other}")),
         }
     }
