@@ -233,7 +233,11 @@ impl Leg {
     /// The codec in use: of what comes, else of what goes.
     fn codec(&self) -> Option<Codec> {
         let formats = &self.agreed.as_ref()?.formats;
-        let of = |found: Option<&Format>| found.map(|format| format.codec.clone());
+        // Comfort noise in a pause is not what the call sounds like.
+        let of = |found: Option<&Format>| {
+            let proper = found.filter(|format| format.codec.name != "cn");
+            proper.map(|format| format.codec.clone())
+        };
         of(formats.iter().find(|format| Some(format.receive) == self.inbound.number))
             .or_else(|| of(formats.iter().find(|format| Some(format.send) == self.outbound.number)))
     }

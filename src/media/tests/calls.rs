@@ -229,3 +229,34 @@ fn a_key_is_told_once_whatever_becomes_of_its_packets() {
     bed.say(&a, &b, 10, &rtp(7, 10, 9_000, EVENT, &[1, 10, 0, 160]));
     assert_eq!(digits(&mut bed), []);
 }
+
+#[test]
+fn comfort_noise_and_redundancy_pass_where_both_agree_on_them() {
+    for profile in kinds() {
+        let mut bed = Bed::small();
+        let (a, b) = bed.pair(profile, None);
+        let formats = |noise: bool| {
+            let mut formats = vec![format("pcmu", 8000, PCMU), format("red", 8000, 121)];
+            formats.extend(noise.then(|| format("cn", 8000, 13)));
+            formats
+        };
+        bed.agree(
+            &a,
+            Agreed { formats: formats(true), ..agreed(Some(a.address).filter(|_| profile.is_none())) },
+        );
+        bed.agree(&b, Agreed { formats: formats(true), ..agreed(Some(b.address)) });
+        for (n, number) in [(0_u16, PCMU), (1, 13), (2, 121), (3, PCMU)] {
+            bed.ms(20);
+            let clear = rtp(7, 100 + n, 5000 + 160 * u32::from(n), number, b"payload");
+            let heard = bed.say(&a, &b, 100 + u64::from(n), &clear).expect("agreed on both sides");
+            let header = Header::parse(&heard).unwrap();
+            assert_eq!((header.payload_type, &heard[12..]), (number, &b"payload"[..]));
+        }
+        assert_eq!(bed.plane.stats(a.leg).unwrap().codec.unwrap().name, "pcmu");
+        // A party without comfort noise is not sent any.
+        bed.agree(&b, Agreed { formats: formats(false), ..agreed(Some(b.address)) });
+        let clear = rtp(7, 104, 5640, 13, b"noise");
+        let counted = bed.counted(|bed| assert_eq!(bed.say(&a, &b, 104, &clear), None));
+        assert_eq!(counted, [("dropped_codec", 1)]);
+    }
+}
