@@ -127,6 +127,9 @@ impl Page {
                 self.ask(net, gateway, kind, Some(number), json!({"sdp": answer}));
                 self.settle(net, number);
             }
+            "held" | "resumed" | "dtmf" | "info" => {
+                net.check(call.state == State::Up, || format!("{message} in no answered call"));
+            }
             "ended" => {
                 call.ended += 1;
                 message["reason"].as_str().unwrap_or("").clone_into(&mut call.reason);
