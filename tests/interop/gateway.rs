@@ -2,13 +2,16 @@
 
 use super::process::Process;
 use super::scene::{Scene, free_port};
-use std::fmt::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::fmt::{self, Write as _};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 /// A running gateway.
 pub struct Gateway {
     process: Process,
+    log: PathBuf,
     /// Where browsers go.
     pub http: SocketAddr,
     /// Where SIP goes.
@@ -89,6 +92,14 @@ impl<'a> Plan<'a> {
         self
     }
 
+    /// HTTPS with these files.
+    pub fn https(mut self, certificate: &Path, key: &Path) -> Self {
+        let files =
+            format!("[http]\ncertificate = \"{}\"\nkey = \"{}\"\n", certificate.display(), key.display());
+        self.text = self.text.replacen("[http]\n", &files, 1);
+        self
+    }
+
     /// Runs `bridgehead --config FILE --cores LIST` until it is ready.
     pub fn start(self) -> Gateway {
         let config = self.scene.write("bridgehead.toml", &self.text);
@@ -106,10 +117,16 @@ pub const FIRST_REPLY_S: u64 = 2;
 impl Gateway {
     /// `bridgehead demo`: with the embedded SIP server, on free ports.
     pub fn demo(scene: &Scene) -> Gateway {
+        Gateway::demo_with(scene, &[])
+    }
+
+    /// The same with more flags.
+    pub fn demo_with(scene: &Scene, flags: &[&str]) -> Gateway {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bridgehead"));
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
         command.args(["demo", "--http", &local(free_port()), "--sip", &local(free_port()), "--log-personal"]);
         command.args(["--media-port", &free_port().to_string(), "--rtp-ports", "10000-19999"]);
+        command.args(["--admin", "127.0.0.1:0"]).args(flags);
         Gateway::run(scene, &mut command)
     }
 
@@ -130,10 +147,28 @@ impl Gateway {
         }
         Gateway {
             process,
+            log: scene.path("gateway.err"),
             http: http.expect("listening http"),
             sip: sip.expect("listening sip"),
             admin: admin.expect("listening admin"),
         }
+    }
+
+    /// Waits for a line of its log.
+    pub fn line(&self, wanted: impl Fn(&str) -> bool) -> String {
+        self.process.error_line(&self.log, wanted)
+    }
+
+    /// What the admin address answers.
+    #[track_caller]
+    pub fn ask_admin(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.admin).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{text}");
+        body.to_owned()
     }
 
     /// The page's address.

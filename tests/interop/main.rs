@@ -13,6 +13,7 @@ mod harness;
 mod kamailio;
 mod losing;
 mod page;
+mod operator;
 mod phone;
 mod process;
 mod registrar;

@@ -62,6 +62,14 @@ impl Process {
         }
     }
 
+    /// Waits until its standard error has a line that `wanted` likes, among all that it wrote so far.
+    pub fn error_line(&self, scene_path: &std::path::Path, wanted: impl Fn(&str) -> bool) -> String {
+        until(&format!("a line on standard error of {}", self.name), || {
+            let text = std::fs::read_to_string(scene_path).unwrap_or_default();
+            text.lines().find(|line| wanted(line)).map(str::to_owned)
+        })
+    }
+
     /// Writes a line to its stdin.
     pub fn tell(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().expect("stdin is open");
@@ -109,6 +117,15 @@ impl Process {
         }
         true
     }
+}
+
+/// DER as PEM.
+pub fn pem(label: &str, der: &[u8]) -> String {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 /// Sends a signal to a process group that a test started.
