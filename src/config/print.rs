@@ -127,22 +127,22 @@ fn trunks_and_users(lines: &mut Lines, file: &File) {
         lines.secret("password", &trunk.password);
         lines.some("realm", &trunk.realm);
         lines.raw("accept", list(&trunk.accept));
-        lines.raw("codecs", list(trunk.codecs.iter().map(|codec| codec.get_ref())));
+        lines.raw("codecs", list(trunk.codecs.iter().map(toml::Spanned::get_ref)));
     }
     for user in &file.user {
         lines.table("[[user]]");
         lines.text("name", user.name.get_ref());
         lines.secret("password", &user.password);
-        lines.maybe("trunk", user.trunk.as_ref().map(|trunk| trunk.get_ref()));
+        lines.maybe("trunk", user.trunk.as_ref().map(toml::Spanned::get_ref));
         lines.some("sip_user", &user.sip_user);
         lines.some("sip_username", &user.sip_username);
         lines.secret("sip_password", &user.sip_password);
     }
     for route in file.route.iter().map(toml::Spanned::get_ref) {
         lines.table("[[route]]");
-        lines.maybe("from", route.from.as_ref().map(|from| from.get_ref()));
+        lines.maybe("from", route.from.as_ref().map(toml::Spanned::get_ref));
         lines.some("number", &route.number);
-        lines.maybe("trunk", route.trunk.as_ref().map(|trunk| trunk.get_ref()));
+        lines.maybe("trunk", route.trunk.as_ref().map(toml::Spanned::get_ref));
         if let Some(code) = &route.reject {
             lines.raw("reject", code.get_ref());
         }

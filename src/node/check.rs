@@ -66,7 +66,9 @@ pub(super) fn check(file: &File, cores: &[u16]) {
         say(format_args!(
             "\nTo bring each shard's packets to its core (queue n on core n; see /proc/interrupts):"
         ));
-        rules.iter().for_each(|rule| say(format_args!("  {rule}")));
+        for rule in &rules {
+            say(format_args!("  {rule}"));
+        }
     }
     say(format_args!("the configuration is good"));
 }

@@ -17,8 +17,13 @@ fn told_by_browser(event: &leg::Event) -> Option<&'static str> {
         leg::Event::Refused { .. } => "refuse",
         leg::Event::Ended { reason, .. } if matches!(reason.cause, Cause::Busy | Cause::Declined) => "reject",
         leg::Event::Ended { .. } => "hangup",
-        #[allow(unreachable_patterns, reason = "the words grow")]
-        _ => return None,
+        leg::Event::Lost { .. } => "(connection lost)",
+        leg::Event::Found { .. } => "(connection back)",
+        leg::Event::Hold { on: true, .. } => "hold",
+        leg::Event::Hold { on: false, .. } => "resume",
+        // What it tells may be digits or data, and is nobody's business here.
+        leg::Event::Inform { .. } => "dtmf or info",
+        leg::Event::Withdrawn { .. } | leg::Event::Asked { .. } => return None,
     })
 }
 
@@ -32,8 +37,13 @@ fn told_to_browser(command: &leg::Command) -> Option<String> {
         leg::Command::Accept { .. } => "ok (update)".into(),
         leg::Command::Refuse { reason, .. } => format!("error {}", reason.cause.name()),
         leg::Command::End { reason, .. } => format!("ended {} {}", reason.cause.name(), reason.code),
-        #[allow(unreachable_patterns, reason = "the words grow")]
-        _ => return None,
+        leg::Command::Hold { on, outcome, .. } => {
+            let what = if *on { "hold" } else { "resume" };
+            let how = if outcome.is_ok() { "ok" } else { "error" };
+            format!("{how} ({what})")
+        }
+        leg::Command::Inform { .. } => "dtmf, info or control".into(),
+        leg::Command::Quality { .. } => return None,
     })
 }
 
@@ -97,8 +107,8 @@ impl Core {
             webrtc::Event::Verified { leg, .. } => (*leg, "ice path verified".to_owned()),
             webrtc::Event::Connected { leg, .. } => (*leg, "dtls connected".to_owned()),
             webrtc::Event::Failed { leg, why, .. } => (*leg, format!("transport failed: {why}")),
-            #[allow(unreachable_patterns, reason = "the words grow")]
-            _ => return,
+            // Signs of life are no news.
+            webrtc::Event::Heard { .. } => return,
         };
         self.traces.step(now, leg, Way::Here, || what);
     }

@@ -106,11 +106,21 @@ pub struct Ladder {
     pub over: Option<(&'static str, u16)>,
 }
 
+/// A message of a call that has no leg yet.
+#[derive(Debug)]
+struct Early {
+    at: Duration,
+    way: Way,
+    remote: SocketAddr,
+    what: String,
+    headers: Vec<(&'static str, String)>,
+}
+
 /// The first message of a call, until the call machine knows it.
 #[derive(Debug, Default)]
 struct Held {
     call_id: String,
-    steps: Vec<(Duration, Way, Option<SocketAddr>, String, Vec<(&'static str, String)>)>,
+    steps: Vec<Early>,
 }
 
 /// All ladders of a shard.
@@ -204,7 +214,10 @@ impl Traces {
                 let what = title(head);
                 self.add(Entry { at: now.unix, leg, way, what, remote: Some(remote), headers: kept });
             }
-            None => self.held.steps.push((now.unix, way, Some(remote), title(head), kept)),
+            None => {
+                let early = Early { at: now.unix, way, remote, what: title(head), headers: kept };
+                self.held.steps.push(early);
+            }
         }
     }
 
@@ -233,8 +246,8 @@ impl Traces {
         self.by_leg.insert(incoming.leg, number);
         if self.held.call_id == incoming.key && !self.held.steps.is_empty() {
             self.by_call_id.insert(incoming.key.as_str().into(), incoming.leg);
-            for (at, way, remote, what, headers) in std::mem::take(&mut self.held).steps {
-                self.add(Entry { at, leg: incoming.leg, way, what, remote, headers });
+            for Early { at, way, remote, what, headers } in std::mem::take(&mut self.held).steps {
+                self.add(Entry { at, leg: incoming.leg, way, what, remote: Some(remote), headers });
             }
         }
         true
