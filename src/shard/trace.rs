@@ -209,15 +209,11 @@ impl Traces {
             return;
         }
         let kept = headers(head).take(2 * HEADERS.len()).map(|(name, value)| (name, cut(value))).collect();
-        match leg {
-            Some(leg) => {
-                let what = title(head);
-                self.add(Entry { at: now.unix, leg, way, what, remote: Some(remote), headers: kept });
-            }
-            None => {
-                let early = Early { at: now.unix, way, remote, what: title(head), headers: kept };
-                self.held.steps.push(early);
-            }
+        let what = title(head);
+        if let Some(leg) = leg {
+            self.add(Entry { at: now.unix, leg, way, what, remote: Some(remote), headers: kept });
+        } else {
+            self.held.steps.push(Early { at: now.unix, way, remote, what, headers: kept });
         }
     }
 

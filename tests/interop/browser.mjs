@@ -45,7 +45,7 @@ function hear(page) {
 /** A page with a look of its own. */
 async function look(options = {}) {
   await page?.context().close();
-  const context = await browser.newContext({ permissions: ['microphone'], ...options });
+  const context = await browser.newContext({ permissions: ['microphone'], ignoreHTTPSErrors: true, ...options });
   page = await context.newPage();
   page.setDefaultTimeout(PATIENCE);
   hear(page);

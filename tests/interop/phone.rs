@@ -212,7 +212,7 @@ impl Press {
         self.reports += 1;
         let end = self.reports > 5;
         let [high, low] = (self.reports.min(5) * FRAME as u16).to_be_bytes();
-        (self.reports <= 8).then_some((self.reports == 1, [self.event, u8::from(end) << 7 | 10, high, low]))
+        (self.reports <= 8).then_some((self.reports == 1, [self.event, u8::from(end) << 7 | 0x0a, high, low]))
     }
 }
 

@@ -48,7 +48,9 @@ pub fn client(
     versions: &[&'static rustls::SupportedProtocolVersion],
 ) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    trusted.iter().for_each(|pair| roots.add(pair.der.clone()).unwrap());
+    for pair in trusted {
+        roots.add(pair.der.clone()).unwrap();
+    }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)

@@ -14,6 +14,7 @@ fn incoming(mint: &mut Mint, key: &str) -> Incoming {
         offer: None,
         hops: 70,
         key: key.to_owned(),
+        data: Vec::new(),
     }
 }
 
