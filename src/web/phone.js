@@ -222,7 +222,8 @@ async function dial(number) {
   if (!canDial() || lines.size >= MOST) return;
   const before = active;
   if (before && !(await hold(before, true))) return;
-  if (!client) return;
+  // Signed out, or dialled twice, while the far side was told of the hold.
+  if (!client || (active && active !== before)) return;
   $('number').value = '';
   take(line(client.dial(number, { audio: microphone() }), number, number));
 }
