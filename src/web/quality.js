@@ -34,7 +34,7 @@ export function watch(call, tell) {
   let last = null;
   /** What the gateway says: it knows the other direction too. */
   let told = null;
-  const off = call.on('quality', ({ level, one_way: oneWay }) => {
+  const off = call.on('quality', ({ level, oneWay }) => {
     told = oneWay ? { level: 'one_way', why: '' } : { level, why: '' };
   });
   const timer = setInterval(async () => {

@@ -33,11 +33,11 @@ test('quality is told from what came since the last look, and the gateway knows 
   assert.deepEqual(told, [], 'one look is no stretch');
   await look(100);
   await look(0);
-  hear({ level: 'poor', one_way: false });
+  hear({ level: 'poor', oneWay: false });
   await look(100);
-  hear({ level: 'good', one_way: true });
+  hear({ level: 'good', oneWay: true });
   await look(100);
-  hear({ level: 'good', one_way: false });
+  hear({ level: 'good', oneWay: false });
   watching.forget();
   await look(100);
   await look(100);
