@@ -59,6 +59,12 @@ impl Response {
         self
     }
 
+    /// The same with another status.
+    pub fn with_status(mut self, status: u16) -> Response {
+        self.status = status;
+        self
+    }
+
     /// The status code.
     pub fn status(&self) -> u16 {
         self.status

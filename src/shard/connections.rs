@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use super::core::{Core, Output};
+use super::exchanges::Asking;
 use super::mail::Mail;
 use super::site::{Answer, SUBPROTOCOL, Site};
 use crate::base::{Deadline, FlowId, Machine, Now, ShardId, Slab, TimerId, Wheel, counters};
@@ -29,9 +30,9 @@ counters! {
 }
 
 #[derive(Debug)]
-struct Web {
-    connection: Connection,
-    remote: IpAddr,
+pub(super) struct Web {
+    pub(super) connection: Connection,
+    pub(super) remote: IpAddr,
     /// The hub hears of it: it is a WebSocket.
     known: bool,
     /// The shard of the session, where it is another.
@@ -39,6 +40,10 @@ struct Web {
     /// A message of it was lost: what comes after is not heard.
     cut: bool,
     timer: Option<(Instant, TimerId)>,
+    /// Its HTTP requests about sessions are counted.
+    pub(super) number: u32,
+    /// The one that waits for its response.
+    pub(super) asking: Option<Box<Asking>>,
     /// A `Write` is on its way to the owner.
     told: bool,
 }
@@ -103,7 +108,7 @@ impl Connections {
         assert!(self.wheel.len() <= self.table.len(), "a timer outlived its connection");
     }
 
-    fn web(&mut self, flow: FlowId) -> Option<&mut Web> {
+    pub(super) fn web(&mut self, flow: FlowId) -> Option<&mut Web> {
         self.table.get_mut(flow)?.as_deref_mut()
     }
 
@@ -142,7 +147,17 @@ impl Core {
         let connections = &mut self.connections;
         let connection = Connection::new(now, Arc::clone(&connections.config));
         let remote = remote.ip();
-        let web = Web { connection, remote, known: false, home: None, cut: false, timer: None, told: false };
+        let web = Web {
+            connection,
+            remote,
+            known: false,
+            home: None,
+            cut: false,
+            timer: None,
+            number: 0,
+            asking: None,
+            told: false,
+        };
         let Ok(flow) = connections.table.insert(Some(Box::new(web))) else {
             connections.counters.full += 1;
             return None;
@@ -160,6 +175,7 @@ impl Core {
 
     /// The far side will send no more on a connection, but may still read.
     pub fn ended(&mut self, now: Now, flow: FlowId) {
+        self.end_poll(now, flow);
         self.touch(now, flow, |connection| connection.handle_eof(now));
         self.settle(now);
     }
@@ -221,7 +237,7 @@ impl Core {
 
     /// Lets a connection act, then does all that follows: requests are answered, texts passed on, the owner told of
     /// bytes to write, the connection closed.
-    fn touch(&mut self, now: Now, flow: FlowId, act: impl FnOnce(&mut Connection)) {
+    pub(super) fn touch(&mut self, now: Now, flow: FlowId, act: impl FnOnce(&mut Connection)) {
         let Some(web) = self.connections.web(flow) else {
             self.connections.counters.stale += 1;
             return;
@@ -265,6 +281,7 @@ impl Core {
                     self.hub.handle_input(now, signal::Input::Opened { flow, source });
                 }
             }
+            Answer::Ask(what, template) => self.ask(now, flow, what, template),
             // Fails only where the connection closed meanwhile.
             Answer::Respond(response) => {
                 let _ = web.connection.respond(now, response);
@@ -294,6 +311,7 @@ impl Core {
 
     /// Tells whoever is home to the session. Once.
     fn on_end(&mut self, now: Now, flow: FlowId) {
+        self.abandon(now, flow);
         let Some(web) = self.connections.web(flow).filter(|web| web.known) else { return };
         web.known = false;
         match web.home.take() {

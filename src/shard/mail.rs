@@ -1,7 +1,7 @@
 //! What shards tell each other. Values only: nothing is shared, nothing is borrowed.
 
 use crate::base::FlowId;
-use crate::sip;
+use crate::{signal, sip};
 use std::net::IpAddr;
 
 /// A message from one shard to another.
@@ -36,6 +36,22 @@ pub enum Mail {
         flow: FlowId,
         /// One JSON value.
         text: String,
+    },
+    /// An HTTP request that came to the sender, about a session of the receiver.
+    Asked(Box<signal::Ask>),
+    /// The home's response to such a request on a connection of the receiver.
+    Respond {
+        /// The request: the receiver's.
+        exchange: signal::Exchange,
+        /// The HTTP status.
+        status: u16,
+        /// A JSON value.
+        body: String,
+    },
+    /// The connection of such a request is gone.
+    Abandoned {
+        /// The request: the sender's.
+        exchange: signal::Exchange,
     },
     /// The home wants a connection of the receiver closed.
     Close {

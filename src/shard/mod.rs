@@ -9,6 +9,7 @@ mod connections;
 mod control;
 mod core;
 mod demux;
+mod exchanges;
 mod mail;
 mod mailbox;
 mod open;

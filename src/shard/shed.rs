@@ -45,7 +45,16 @@ impl Core {
                 self.hub.handle_input(now, signal::Input::Closed { flow });
                 self.keep(now, to, Mail::Close { flow });
             }
-            Mail::Close { .. } | Mail::Closed { .. } => self.keep(now, to, mail),
+            Mail::Asked(ask) => {
+                self.counters.shed_texts += 1;
+                self.respond_busy(now, ask.exchange);
+            }
+            // Nobody will answer: the browser asks again. What it would have heard is kept.
+            Mail::Respond { exchange, .. } => {
+                self.counters.shed_texts += 1;
+                self.keep(now, to, Mail::Close { flow: exchange.flow });
+            }
+            Mail::Close { .. } | Mail::Closed { .. } | Mail::Abandoned { .. } => self.keep(now, to, mail),
         }
         self.settle(now);
     }

@@ -2,7 +2,9 @@
 
 use super::config;
 use crate::http::{Cors, Method, Origins, Request, Response};
-use crate::{signal, web};
+use crate::signal::{self, Asked};
+use crate::web;
+use std::time::Duration;
 
 /// The WebSocket subprotocol of browser signalling.
 pub const SUBPROTOCOL: &str = "bridgehead.v1";
@@ -14,6 +16,8 @@ pub(super) enum Answer {
     Upgrade,
     /// Send this.
     Respond(Response),
+    /// Let the session answer; its status and body go into this response.
+    Ask(Asked, Response),
 }
 
 /// The web server's rules.
@@ -42,12 +46,25 @@ impl Site {
         if let Some(asset) = web::asset(request.path()) {
             return Answer::Respond(serve(request, asset));
         }
-        Answer::Respond(match self.origins.cors(request) {
-            Cors::Preflight(response) => response,
-            Cors::Denied(_) => safe(error(403, "origin", "pages of this origin may not use the gateway")),
-            Cors::Same => safe(self.resource(request, draining)),
-            Cors::Allowed => self.origins.grant(request, safe(self.resource(request, draining))),
-        })
+        match self.origins.cors(request) {
+            Cors::Preflight(response) => Answer::Respond(response),
+            Cors::Denied(_) => {
+                Answer::Respond(safe(error(403, "origin", "pages of this origin may not use the gateway")))
+            }
+            Cors::Same | Cors::Allowed => self.admitted(request, draining),
+        }
+    }
+
+    fn admitted(&self, request: &Request, draining: bool) -> Answer {
+        let readable = |response| self.origins.grant(request, safe(response));
+        match exchange(request) {
+            Some(Ok(what)) => {
+                let template = Response::json(200, "").header("Cache-Control", "no-store");
+                Answer::Ask(what, readable(template))
+            }
+            Some(Err(refusal)) => Answer::Respond(readable(refusal)),
+            None => Answer::Respond(readable(self.resource(request, draining))),
+        }
     }
 
     fn door(&self, request: &Request) -> Answer {
@@ -83,6 +100,50 @@ impl Site {
             _ => not_allowed(),
         }
     }
+}
+
+/// A request about a session, by HTTP (`SCHEMA.md`). `None`: it is about something else.
+fn exchange(request: &Request) -> Option<Result<Asked, Response>> {
+    let (method, allow) = match request.path() {
+        "/v1/session" | "/v1/messages" => (Method::Post, "POST"),
+        "/v1/events" => (Method::Get, "GET"),
+        _ => return None,
+    };
+    if request.method != method {
+        return Some(Err(error(405, "method", "another method is answered here").header("Allow", allow)));
+    }
+    Some(match request.path() {
+        "/v1/session" => body(request).map(|body| Asked::Connect { body }),
+        "/v1/messages" => {
+            bearer(request).and_then(|token| body(request).map(|body| Asked::Request { token, body }))
+        }
+        _ => bearer(request).map(|token| Asked::Events {
+            token,
+            cursor: number(request, "cursor").unwrap_or(0),
+            wait: Duration::from_secs(number(request, "wait").unwrap_or(0)),
+        }),
+    })
+}
+
+fn body(request: &Request) -> Result<String, Response> {
+    String::from_utf8(request.body.clone()).map_err(|_| error(400, "bad_request", "the body is no UTF-8"))
+}
+
+/// What opens a session (RFC 6750 section 2.1). Never from the address, which ends in logs.
+fn bearer(request: &Request) -> Result<String, Response> {
+    let value = request.header("authorization").and_then(|value| value.split_once(' '));
+    match value {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim().to_owned()),
+        _ => {
+            Err(error(401, "unauthorized", "send Authorization: Bearer with what /v1/session gave as resume")
+                .header("WWW-Authenticate", "Bearer"))
+        }
+    }
+}
+
+fn number(request: &Request, name: &str) -> Option<u64> {
+    let mut pairs = request.query()?.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(key, _)| *key == name)?.1.parse().ok()
 }
 
 fn serve(request: &Request, asset: &'static web::Asset) -> Response {
@@ -143,6 +204,7 @@ mod tests {
         match answer {
             Answer::Upgrade => 101,
             Answer::Respond(response) => response.status(),
+            Answer::Ask(..) => 202,
         }
     }
 
@@ -165,6 +227,37 @@ mod tests {
         assert_eq!(ws(&[("sec-websocket-protocol", "sip")]), 400);
         assert_eq!(ask(Method::Get, "/v1/ws", &[]), 426);
         assert_eq!(ask(Method::Post, "/v1/ws", &[]), 405);
+    }
+
+    #[test]
+    fn sessions_are_spoken_to_by_http_with_the_token_in_a_header() {
+        let bearer = ("authorization", "bearer abc");
+        assert_eq!(ask(Method::Post, "/v1/session", &[]), 202);
+        assert_eq!(ask(Method::Get, "/v1/session", &[]), 405);
+        assert_eq!(ask(Method::Post, "/v1/session", &[("origin", "https://evil.example")]), 403);
+        assert_eq!(ask(Method::Post, "/v1/messages", &[bearer]), 202);
+        assert_eq!(ask(Method::Post, "/v1/messages", &[]), 401);
+        assert_eq!(ask(Method::Post, "/v1/messages?access_token=abc", &[]), 401);
+        assert_eq!(ask(Method::Post, "/v1/messages", &[("authorization", "Basic abc")]), 401);
+        assert_eq!(ask(Method::Get, "/v1/events", &[]), 401);
+        assert_eq!(ask(Method::Post, "/v1/events", &[bearer]), 405);
+        let preflight = [("origin", "https://app.example"), ("access-control-request-method", "GET")];
+        assert_eq!(ask(Method::Options, "/v1/events", &preflight), 204);
+        let events = request(
+            Method::Get,
+            "/v1/events?cursor=7&wait=25&x",
+            &[bearer, ("origin", "https://app.example")],
+        );
+        let Answer::Ask(Asked::Events { token, cursor, wait }, template) = site().answer(&events, true)
+        else {
+            panic!("no poll");
+        };
+        assert_eq!((token.as_str(), cursor, wait), ("abc", 7, Duration::from_secs(25)));
+        let template = format!("{template:?}");
+        assert!(template.contains("https://app.example") && template.contains("no-store"), "{template}");
+        let mut bad = request(Method::Post, "/v1/session", &[]);
+        bad.body = vec![0xff];
+        assert_eq!(status(&site().answer(&bad, false)), 400);
     }
 
     #[test]

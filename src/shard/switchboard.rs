@@ -173,6 +173,14 @@ impl Core {
                 self.outputs.push_back(Output::Mail { to: flow.shard(), mail: Mail::Close { flow } });
             }
             signal::Output::Move { flow, to, source, text } => self.move_text(flow, to, source, text),
+            signal::Output::Respond { exchange, status, body } if exchange.flow.shard() == self.shard => {
+                self.respond(now, exchange, status, body);
+            }
+            signal::Output::Respond { exchange, status, body } => {
+                let mail = Mail::Respond { exchange, status, body };
+                self.outputs.push_back(Output::Mail { to: exchange.flow.shard(), mail });
+            }
+            signal::Output::Forward { to, ask } => self.forward(to, ask),
             signal::Output::Register(account) => self.register(now, account),
             signal::Output::Unregister(account) => {
                 self.stack.handle_input(now, sip::Input::Unregister(account));
@@ -208,9 +216,20 @@ impl Core {
             Mail::Closed { flow } if flow.shard() == from => {
                 self.hub.handle_input(now, signal::Input::Closed { flow });
             }
+            Mail::Asked(ask) if ask.exchange.flow.shard() == from => {
+                self.hub.handle_input(now, signal::Input::Asked(*ask));
+            }
+            Mail::Abandoned { exchange } if exchange.flow.shard() == from => {
+                self.hub.handle_input(now, signal::Input::Abandoned(exchange));
+            }
+            Mail::Respond { exchange, status, body } => self.respond(now, exchange, status, body),
             Mail::Write { flow, text } => self.send_text(now, flow, &text),
             Mail::Close { flow } => self.close_connection(now, flow),
-            Mail::Moved { .. } | Mail::Text { .. } | Mail::Closed { .. } => {
+            Mail::Moved { .. }
+            | Mail::Text { .. }
+            | Mail::Closed { .. }
+            | Mail::Asked(_)
+            | Mail::Abandoned { .. } => {
                 debug_assert!(false, "mail about a third shard's flow");
             }
         }

@@ -297,7 +297,10 @@ impl Hub {
         let Some(kept) = self.sessions.get_mut(session) else { return };
         kept.kept.answered(id, &text);
         // Without a connection: the browser will come back and ask again.
-        if let Some(flow) = kept.flow {
+        let flow = kept.flow;
+        if let Some(exchange) = self.take_waiting(session, id) {
+            self.outbox.push_back(Output::Respond { exchange, status: 200, body: text });
+        } else if let Some(flow) = flow {
             self.outbox.push_back(Output::Send { flow, text });
         }
     }

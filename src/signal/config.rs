@@ -90,6 +90,8 @@ pub struct Config {
     pub max_source_failures: u32,
     /// How long a connection may take to sign in.
     pub connect_timeout: Duration,
+    /// How long a poll may wait.
+    pub max_poll: Duration,
     /// How long a session outlives its connection. Its calls end sooner where the call machine finds them dead.
     pub grace: Duration,
     /// How long a browser may take to accept an `update`.
@@ -115,6 +117,7 @@ impl Default for Config {
             max_failures: 5,
             max_source_failures: 30,
             connect_timeout: Duration::from_secs(10),
+            max_poll: Duration::from_secs(30),
             grace: Duration::from_mins(1),
             update_timeout: Duration::from_secs(10),
         }
@@ -134,6 +137,8 @@ impl Config {
 counters! {
     /// What a hub counted.
     pub struct Counters {
+        /// HTTP requests about sessions.
+        exchanges,
         /// Messages received.
         messages,
         /// Messages that are no JSON object of the schema, or too long.

@@ -2,6 +2,7 @@
 
 use super::call::Call;
 use super::config::{Config, Counters};
+use super::exchange::To;
 use super::message::Refusal;
 use super::session::Session;
 use super::throttle::Throttle;
@@ -35,6 +36,10 @@ pub struct Hub {
     pub(super) counters: Counters,
     pub(super) draining: bool,
     pub(super) serial: u64,
+    /// Connections of exchanges that wait, and for whose session.
+    pub(super) exchanges: Map<FlowId, SessionId>,
+    /// Sessions with a poll to be answered.
+    pub(super) told: Vec<SessionId>,
     /// Sessions to be ended for events that outgrew their room.
     pub(super) overflowing: Vec<SessionId>,
 }
@@ -56,6 +61,8 @@ pub(super) enum Timer {
     Connect(FlowId),
     /// A session's connection stays lost.
     Grace(SessionId),
+    /// A poll has waited long enough.
+    Poll(SessionId),
     /// A browser must have accepted our offer.
     Update(LegId),
 }
@@ -79,6 +86,8 @@ impl Hub {
             counters: Counters::default(),
             draining: false,
             serial: 0,
+            exchanges: Map::default(),
+            told: Vec::new(),
             overflowing: Vec::new(),
             config,
         }
@@ -114,15 +123,19 @@ impl Hub {
 
     fn on_closed(&mut self, now: Now, flow: FlowId) {
         self.forget_unknown(flow);
-        if let Some(session) = self.flows.remove(&flow) {
-            self.on_session_lost(now, session);
+        if let Some(id) = self.flows.remove(&flow) {
+            if let Some(session) = self.sessions.get_mut(id) {
+                session.flow = None;
+            }
+            self.begin_grace(now, id);
+            self.say_presence(id, false);
         }
     }
 
     fn on_message(&mut self, now: Now, flow: FlowId, text: &str) {
         self.counters.messages += 1;
         if let Some(&session) = self.flows.get(&flow) {
-            return self.on_request(now, flow, session, text);
+            return self.on_request(now, To::Flow(flow), session, text);
         }
         self.on_opened(now, flow, None);
         if self.unknown.get(&flow).is_some_and(|unknown| !unknown.closing) {
@@ -192,11 +205,14 @@ impl Machine for Hub {
             Input::Opened { flow, source } => self.on_opened(now, flow, source),
             Input::Message { flow, text } => self.on_message(now, flow, text),
             Input::Closed { flow } => self.on_closed(now, flow),
+            Input::Asked(ask) => self.on_asked(now, ask),
+            Input::Abandoned(exchange) => self.on_abandoned(now, exchange),
             Input::Command(command) => self.on_command(now, command),
             Input::Registered { account, state } => self.on_registered(&account, state),
             Input::Drain => self.draining = true,
             Input::Stop => self.on_stop(now),
         }
+        self.answer_polls(now);
         self.end_overflowing(now);
     }
 
@@ -205,9 +221,11 @@ impl Machine for Hub {
             match timer {
                 Timer::Connect(flow) => self.on_connect_deadline(now, flow),
                 Timer::Grace(session) => self.on_grace_over(now, session),
+                Timer::Poll(session) => self.on_poll_over(now, session),
                 Timer::Update(leg) => self.on_update_unanswered(leg),
             }
         }
+        self.answer_polls(now);
         self.end_overflowing(now);
     }
 
@@ -229,7 +247,7 @@ impl Machine for Hub {
         for (id, session) in self.sessions.iter() {
             assert!(self.accounts.get(&session.account).is_some_and(|siblings| siblings.contains(&id)));
             assert_eq!(
-                session.flow.is_none(),
+                session.flow.is_none() && session.poll.is_none(),
                 session.grace.is_some(),
                 "a grace runs while the connection is lost"
             );
@@ -241,7 +259,9 @@ impl Machine for Hub {
                 assert!(call.session == id && call.key == *key, "a call and its session know each other");
             }
         }
-        assert!(self.overflowing.is_empty());
+        assert!(self.overflowing.is_empty() && self.told.is_empty());
+        let waiting = self.sessions.iter().map(|(_, s)| s.waiting.len() + usize::from(s.poll.is_some()));
+        assert_eq!(waiting.sum::<usize>(), self.exchanges.len(), "every exchange that waits is known");
         assert_eq!(listed, self.calls.len(), "every call belongs to a session");
         let siblings: usize = self.accounts.values().map(Vec::len).sum();
         assert_eq!(siblings, self.sessions.len(), "every session belongs to a user");
@@ -252,6 +272,11 @@ impl Machine for Hub {
         );
         let updates = self.calls.values().filter(|call| call.ours.is_some()).count();
         let graces = self.sessions.iter().filter(|(_, session)| session.grace.is_some()).count();
-        assert_eq!(self.timers.len(), self.unknown.len() + updates + graces, "no timer is left behind");
+        let polls = self.sessions.iter().filter(|(_, session)| session.poll.is_some()).count();
+        assert_eq!(
+            self.timers.len(),
+            self.unknown.len() + updates + graces + polls,
+            "no timer is left behind"
+        );
     }
 }

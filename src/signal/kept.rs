@@ -85,8 +85,18 @@ impl Kept {
         self.events.iter().map(|said| &said.text)
     }
 
+    /// Those as one JSON array.
+    pub(super) fn array(&self) -> String {
+        let mut array = String::with_capacity(self.bytes + self.events.len() + 2);
+        for (n, text) in self.events().enumerate() {
+            array.push(if n == 0 { '[' } else { ',' });
+            array.push_str(text);
+        }
+        array.push_str(if self.is_empty() { "[]" } else { "]" });
+        array
+    }
+
     /// Whether none waits.
-    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }

@@ -7,6 +7,7 @@ mod call;
 mod command;
 mod config;
 mod control;
+mod exchange;
 mod hub;
 mod kept;
 mod message;
@@ -24,6 +25,7 @@ mod tests;
 use crate::base::{FlowId, ShardId};
 use crate::leg;
 use std::net::IpAddr;
+use std::time::Duration;
 
 pub use config::{Config, Counters, IceServer, Password, User};
 pub use hub::Hub;
@@ -31,6 +33,61 @@ pub use party::parse_dialled;
 
 /// The JSON Schema (draft 2020-12) of every message, to be served at `/v1/schema.json`.
 pub const SCHEMA: &str = include_str!("schema.json");
+
+/// An HTTP request that waits for its response: a connection, and which of its requests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Exchange {
+    /// The connection.
+    pub flow: FlowId,
+    /// Counts its requests.
+    pub number: u32,
+}
+
+/// An HTTP request about a session.
+#[derive(Debug)]
+pub struct Ask {
+    /// What waits for the response.
+    pub exchange: Exchange,
+    /// Where it comes from: wrong passwords are counted by source.
+    pub source: Option<IpAddr>,
+    /// What it asks for.
+    pub what: Asked,
+}
+
+/// What an HTTP request asks for.
+pub enum Asked {
+    /// `POST /v1/session`: signing in, or coming back.
+    Connect {
+        /// The message `connect`.
+        body: String,
+    },
+    /// `POST /v1/messages`: one request of a session.
+    Request {
+        /// What opens the session.
+        token: String,
+        /// The message.
+        body: String,
+    },
+    /// `GET /v1/events`: a session's events, as soon as there are any.
+    Events {
+        /// What opens the session.
+        token: String,
+        /// The `seq` of the latest event that arrived.
+        cursor: u64,
+        /// How long to wait for one.
+        wait: Duration,
+    },
+}
+
+impl std::fmt::Debug for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Asked::Connect { .. } => "Connect(…)",
+            Asked::Request { .. } => "Request(…)",
+            Asked::Events { .. } => "Events(…)",
+        })
+    }
+}
 
 /// What is pushed in.
 #[derive(Debug)]
@@ -54,6 +111,10 @@ pub enum Input<'a> {
         /// The connection.
         flow: FlowId,
     },
+    /// An HTTP request.
+    Asked(Ask),
+    /// The connection of an HTTP request that waits for its response is gone.
+    Abandoned(Exchange),
     /// The call machine's word for one of our legs.
     Command(leg::Command),
     /// A user's registration upstream changed.
@@ -95,6 +156,22 @@ pub enum Output {
         source: Option<IpAddr>,
         /// The message that told.
         text: String,
+    },
+    /// Answer an HTTP request. Said once of each, unless it was abandoned.
+    Respond {
+        /// Which.
+        exchange: Exchange,
+        /// The HTTP status.
+        status: u16,
+        /// A JSON value.
+        body: String,
+    },
+    /// An HTTP request's session lives on another shard: give it to that shard's hub. Its response comes from there.
+    Forward {
+        /// The session's home.
+        to: ShardId,
+        /// The request.
+        ask: Ask,
     },
     /// To the call machine.
     Event(leg::Event),

@@ -85,7 +85,10 @@ impl Hub {
 
     /// Tells the call machine that the calls of a session have lost their browser, or found it.
     pub(super) fn say_presence(&mut self, session: SessionId, there: bool) {
-        let Some(session) = self.sessions.get(session) else { return };
+        let Some(session) = self.sessions.get_mut(session) else { return };
+        if std::mem::replace(&mut session.lost, !there) != there {
+            return;
+        }
         let legs: Vec<LegId> = session.calls.iter().map(|(_, leg)| *leg).collect();
         for leg in legs {
             self.say(if there { leg::Event::Found { leg } } else { leg::Event::Lost { leg } });

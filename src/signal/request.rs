@@ -2,11 +2,13 @@
 
 use super::Output;
 use super::config::Password;
+use super::exchange::To;
 use super::hub::Hub;
 use super::message::{self, Carried, OnlyId, Refusal, Reply, Request};
 use super::session::SIGNED_OUT;
-use crate::base::{FlowId, Now, SessionId};
+use crate::base::{FlowId, Key, Now, SessionId, ShardId};
 use crate::leg::Account;
+use std::net::IpAddr;
 use std::sync::LazyLock;
 
 /// Compared where there is no such user, so that the time taken doesn't tell.
@@ -15,26 +17,30 @@ static NOBODY: LazyLock<Password> = LazyLock::new(|| Password::new(""));
 impl Hub {
     /// A message on a connection that has not signed in.
     pub(super) fn on_first(&mut self, now: Now, flow: FlowId, text: &str) {
-        let (id, result) = match self.read(text) {
-            Err((id, refusal)) => (id, Err(refusal)),
+        let source = self.unknown.get(&flow).and_then(|unknown| unknown.source);
+        let (id, step) = match self.read(text) {
+            Err((id, refusal)) => (id, Step::Out(refusal)),
             Ok(request) if request.kind == "connect" => {
-                let id = request.id;
-                match self.connect(now, flow, text, request) {
-                    None => return, // moved
-                    Some(Ok(session)) => return self.welcome(flow, id, session),
-                    Some(Err(refusal)) => (Some(id), Err::<(), _>(refusal)),
-                }
+                (Some(request.id), self.sign_in(now, To::Flow(flow), source, &request))
             }
-            Ok(request) => (Some(request.id), Err(Refusal::NOT_CONNECTED)),
+            Ok(request) => (Some(request.id), Step::Out(Refusal::NOT_CONNECTED)),
         };
-        if let Err(refusal) = result {
-            self.refuse(flow, id, refusal);
-            self.on_failure(now, flow, refusal);
-        }
+        let refusal = match (id, step) {
+            (Some(id), Step::In(session)) => return self.welcome(To::Flow(flow), id, session),
+            (_, Step::Out(refusal)) => refusal,
+            // A connection is moved once: it can't wander from shard to shard, guessing.
+            (_, Step::Home(_)) if flow.shard() != self.shard => Refusal::OTHER_HOME,
+            (_, Step::Home(home)) => return self.move_home(flow, home, text),
+            (None, Step::In(_)) => return,
+        };
+        self.counters.refusals += 1;
+        let text = message::text(&Reply::refused(id, refusal));
+        self.send_at(self.outbox.len(), To::Flow(flow), text);
+        self.on_failure(now, flow, refusal);
     }
 
     /// A message of a session. The answer goes out before what the request caused.
-    pub(super) fn on_request(&mut self, now: Now, flow: FlowId, session: SessionId, text: &str) {
+    pub(super) fn on_request(&mut self, now: Now, to: To, session: SessionId, text: &str) {
         let mark = self.outbox.len();
         let (id, result) = match self.pace(now, session, text).and_then(|()| self.read(text)) {
             Err((id, refusal)) => (id, Err(refusal)),
@@ -42,24 +48,35 @@ impl Hub {
         };
         let reply = match (id, result) {
             (Some(id), Ok(Done::Now)) => Reply::Ok { id, carried: Carried::default() },
-            (Some(id), Ok(Done::Before)) => return self.answer_again(flow, session, id),
-            (_, Ok(_)) => return,
+            (Some(id), Ok(Done::Before)) => return self.answer_again(to, session, id),
+            (Some(id), Ok(Done::Later)) => {
+                if let To::Exchange(exchange) = to {
+                    self.wait_for(session, id, exchange);
+                }
+                return;
+            }
+            (None, Ok(_)) => return,
             (id, Err(refusal)) => {
                 self.counters.refusals += 1;
                 Reply::refused(id, refusal)
             }
         };
         let text = message::text(&reply);
-        if let (Some(id), Some(session)) = (id, self.sessions.get_mut(session)) {
+        // What was refused for its pace may be sent again later.
+        let final_word = !matches!(reply, Reply::Error { error, .. } if error == Refusal::FLOODING.error);
+        if let (Some(id), Some(session), true) = (id, self.sessions.get_mut(session), final_word) {
             session.kept.answered(id, &text);
         }
-        self.send_at(mark, flow, text);
+        self.send_at(mark, to, text);
     }
 
-    fn answer_again(&mut self, flow: FlowId, session: SessionId, id: u64) {
+    fn answer_again(&mut self, to: To, session: SessionId, id: u64) {
         let answer = self.sessions.get(session).and_then(|session| session.kept.answer(id));
-        if let Some(text) = answer.map(str::to_owned) {
-            self.outbox.push_back(Output::Send { flow, text });
+        match (answer.map(str::to_owned), to) {
+            (Some(text), to) => self.send_at(self.outbox.len(), to, text),
+            (None, To::Exchange(exchange)) => self.wait_for(session, id, exchange),
+            // The answer will come by this connection.
+            (None, To::Flow(_)) => {}
         }
     }
 
@@ -78,7 +95,7 @@ impl Hub {
         Ok(())
     }
 
-    fn read(&mut self, text: &str) -> Result<Request, (Option<u64>, Refusal)> {
+    pub(super) fn read(&mut self, text: &str) -> Result<Request, (Option<u64>, Refusal)> {
         if text.len() > self.config.max_message {
             self.counters.bad_messages += 1;
             return Err((None, Refusal::TOO_LONG));
@@ -129,37 +146,38 @@ impl Hub {
         Ok(Done::Now)
     }
 
-    /// Signs in. `None`: the connection goes to the user's home.
-    fn connect(
-        &mut self,
-        now: Now,
-        flow: FlowId,
-        text: &str,
-        request: Request,
-    ) -> Option<Result<SessionId, Refusal>> {
+    /// Signs in, or back in.
+    pub(super) fn sign_in(&mut self, now: Now, to: To, source: Option<IpAddr>, request: &Request) -> Step {
         if request.version != Some(message::VERSION) {
-            return Some(Err(Refusal::VERSION));
+            return Step::Out(Refusal::VERSION);
         }
         if let Some(token) = &request.resume {
-            return self.resume(now, flow, text, &token.0, request.cursor.unwrap_or(0));
+            return self.resume(now, to, &token.0, request.cursor.unwrap_or(0));
         }
         if self.draining {
             self.counters.sessions_refused += 1;
-            return Some(Err(Refusal::OVERLOADED));
+            return Step::Out(Refusal::OVERLOADED);
         }
-        let (Some(user), Some(password)) = (request.user, request.password) else {
-            return Some(Err(Refusal::NO_PASSWORD));
+        let (Some(user), Some(password)) = (&request.user, &request.password) else {
+            return Step::Out(Refusal::NO_PASSWORD);
         };
         let account = Account::from(user.as_str());
         let home = account.home(self.shards);
         if home != self.shard {
-            return self.move_home(flow, home, text).map(Err);
+            return Step::Home(home);
         }
-        Some(self.verify(now, flow, &account, &password.0).and_then(|()| self.admit(now, flow, &account)))
+        let admitted =
+            self.verify(now, source, &account, &password.0).and_then(|()| self.admit(now, to, &account));
+        admitted.map_or_else(Step::Out, Step::In)
     }
 
-    fn verify(&mut self, now: Now, flow: FlowId, account: &Account, password: &str) -> Result<(), Refusal> {
-        let source = self.unknown.get(&flow).and_then(|unknown| unknown.source);
+    fn verify(
+        &mut self,
+        now: Now,
+        source: Option<IpAddr>,
+        account: &Account,
+        password: &str,
+    ) -> Result<(), Refusal> {
         if let Some(source) = source
             && self.throttle.failures(now, source) >= self.config.max_source_failures
         {
@@ -178,18 +196,14 @@ impl Hub {
         Err(Refusal::UNAUTHORIZED)
     }
 
-    fn admit(&mut self, now: Now, flow: FlowId, account: &Account) -> Result<SessionId, Refusal> {
-        let opened = self.open_session(now, account, flow);
-        if opened.is_none() {
-            self.counters.sessions_refused += 1;
-        } else {
-            self.forget_unknown(flow);
-        }
+    fn admit(&mut self, now: Now, to: To, account: &Account) -> Result<SessionId, Refusal> {
+        let opened = self.open_session(now, account, to);
+        self.counters.sessions_refused += u64::from(opened.is_none());
         let full = self.sessions.len() >= self.sessions.cap();
         opened.ok_or(if full { Refusal::OVERLOADED } else { Refusal::TOO_MANY_SESSIONS })
     }
 
-    fn welcome(&mut self, flow: FlowId, id: u64, session: SessionId) {
+    pub(super) fn welcome(&mut self, to: To, id: u64, session: SessionId) {
         let Some(account) = self.sessions.get(session).map(|session| session.account.clone()) else { return };
         let (config, token) = (self.config.clone(), self.renew(session));
         let calls = Some(self.standing(session)).filter(|calls| !calls.is_empty());
@@ -201,9 +215,10 @@ impl Hub {
             calls,
             ..Carried::default()
         };
-        let text = message::text(&Reply::Ok { id, carried });
-        self.outbox.push_back(Output::Send { flow, text });
-        self.replay(session, flow);
+        self.send_at(self.outbox.len(), to, message::text(&Reply::Ok { id, carried }));
+        if let To::Flow(flow) = to {
+            self.replay(session, flow);
+        }
     }
 
     /// Whether a request was carried out, or is being.
@@ -213,16 +228,24 @@ impl Hub {
     }
 
     /// Puts a message at a place in the outbox.
-    fn send_at(&mut self, place: usize, flow: FlowId, text: String) {
-        self.outbox.insert(place.min(self.outbox.len()), Output::Send { flow, text });
+    fn send_at(&mut self, place: usize, to: To, text: String) {
+        let output = match to {
+            To::Flow(flow) => Output::Send { flow, text },
+            To::Exchange(exchange) => Output::Respond { exchange, status: 200, body: text },
+        };
+        self.outbox.insert(place.min(self.outbox.len()), output);
     }
+}
 
-    /// Answers with an error.
-    fn refuse(&mut self, flow: FlowId, id: Option<u64>, refusal: Refusal) {
-        self.counters.refusals += 1;
-        let text = message::text(&Reply::refused(id, refusal));
-        self.outbox.push_back(Output::Send { flow, text });
-    }
+/// What becomes of who wants to sign in.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// The session lives, or will, on another shard.
+    Home(ShardId),
+    /// Signed in.
+    In(SessionId),
+    /// Refused.
+    Out(Refusal),
 }
 
 fn id_of(text: &str) -> Option<u64> {

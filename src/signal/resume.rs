@@ -5,9 +5,11 @@
 //! brings the successor may be lost.
 
 use super::Output;
+use super::exchange::To;
 use super::hub::Hub;
 use super::message::Refusal;
-use crate::base::{FlowId, Key, Now, Random, SessionId};
+use super::request::Step;
+use crate::base::{FlowId, Key, Now, Random, SessionId, ShardId};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
@@ -94,38 +96,41 @@ impl Tokens {
 }
 
 impl Hub {
-    /// `connect` with a token. `None`: the connection goes to the session's home.
-    pub(super) fn resume(
-        &mut self,
-        now: Now,
-        flow: FlowId,
-        text: &str,
-        token: &str,
-        cursor: u64,
-    ) -> Option<Result<SessionId, Refusal>> {
-        let Some(ticket) = Ticket::parse(token) else { return Some(Err(Refusal::UNKNOWN_SESSION)) };
+    /// `connect` with a token.
+    pub(super) fn resume(&mut self, now: Now, to: To, token: &str, cursor: u64) -> Step {
+        let Some(ticket) = Ticket::parse(token) else { return Step::Out(Refusal::UNKNOWN_SESSION) };
         let home = ticket.session.shard();
         if home != self.shard {
             if home.0 >= self.shards {
                 // Of a process before this one, with more cores.
-                return Some(Err(Refusal::UNKNOWN_SESSION));
+                return Step::Out(Refusal::UNKNOWN_SESSION);
             }
-            return self.move_home(flow, home, text).map(Err);
+            return Step::Home(home);
         }
-        Some(self.readmit(now, &ticket, cursor).inspect(|&id| {
-            self.attach(now, id, flow);
-        }))
+        match self.readmit(now, &ticket, cursor) {
+            Ok(id) => {
+                self.attach(now, id, to);
+                Step::In(id)
+            }
+            Err(refusal) => Step::Out(refusal),
+        }
     }
 
-    /// Looks whether a ticket opens its session, and takes the cursor for an acknowledgement.
-    pub(super) fn readmit(&mut self, now: Now, ticket: &Ticket, cursor: u64) -> Result<SessionId, Refusal> {
+    /// Whether a ticket opens its session.
+    pub(super) fn admits(&mut self, ticket: &Ticket) -> bool {
+        let admitted =
+            self.sessions.get_mut(ticket.session).is_some_and(|session| session.tokens.admit(ticket));
+        self.counters.resumes_refused += u64::from(!admitted);
+        admitted
+    }
+
+    /// Takes the cursor for an acknowledgement, if the ticket opens its session.
+    fn readmit(&mut self, now: Now, ticket: &Ticket, cursor: u64) -> Result<SessionId, Refusal> {
         let id = ticket.session;
-        let opened =
-            self.sessions.get_mut(id).and_then(|session| session.tokens.admit(ticket).then_some(session));
-        let Some(session) = opened else {
-            self.counters.resumes_refused += 1;
+        if !self.admits(ticket) {
             return Err(Refusal::UNKNOWN_SESSION);
-        };
+        }
+        let Some(session) = self.sessions.get_mut(id) else { return Err(Refusal::UNKNOWN_SESSION) };
         if !session.kept.reaches(cursor) {
             self.end_session(now, id, "overflow");
             return Err(Refusal::UNKNOWN_SESSION);
@@ -136,18 +141,24 @@ impl Hub {
     }
 
     /// A connection takes a session over. The one before, if it still is there, hears that it was replaced.
-    fn attach(&mut self, now: Now, id: SessionId, flow: FlowId) {
-        self.forget_unknown(flow);
+    pub(super) fn attach(&mut self, now: Now, id: SessionId, to: To) {
+        self.unpark(now, id);
         let Some(session) = self.sessions.get_mut(id) else { return };
-        let (old, grace) = (session.flow.replace(flow), session.grace.take());
-        if let Some(grace) = grace {
+        let flow = if let To::Flow(flow) = to { Some(flow) } else { None };
+        session.polls = flow.is_none();
+        let old = std::mem::replace(&mut session.flow, flow);
+        if let Some(grace) = session.grace.take() {
             self.timers.cancel(grace);
         }
-        self.flows.insert(flow, id);
-        match old {
-            Some(old) => self.on_replaced(now, id, old),
-            None => self.say_presence(id, true),
+        if let Some(flow) = flow {
+            self.forget_unknown(flow);
+            self.flows.insert(flow, id);
         }
+        if let Some(old) = old {
+            self.on_replaced(now, id, old);
+        }
+        self.say_presence(id, true);
+        self.begin_grace(now, id);
     }
 
     fn on_replaced(&mut self, now: Now, id: SessionId, old: FlowId) {
@@ -175,27 +186,17 @@ impl Hub {
         }
     }
 
-    /// Hands a connection to another shard's hub; an error where it was handed on before.
-    pub(super) fn move_home(
-        &mut self,
-        flow: FlowId,
-        to: crate::base::ShardId,
-        text: &str,
-    ) -> Option<Refusal> {
-        if flow.shard() != self.shard {
-            return Some(Refusal::OTHER_HOME);
-        }
+    /// Hands a connection to another shard's hub.
+    pub(super) fn move_home(&mut self, flow: FlowId, to: ShardId, text: &str) {
         let source = self.forget_unknown(flow).and_then(|unknown| unknown.source);
         self.counters.moved += 1;
         self.outbox.push_back(Output::Move { flow, to, source, text: text.to_owned() });
-        None
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ShardId;
 
     #[test]
     fn a_token_names_its_session_and_bears_a_secret() {

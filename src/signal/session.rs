@@ -1,11 +1,12 @@
 //! Sessions: signed-in browsers. A session outlives its connection by a grace.
 
-use super::Output;
+use super::exchange::{Parked, To};
 use super::hub::{Hub, Timer};
 use super::kept::Kept;
 use super::message::{self, Event, Numbered};
 use super::registration::Standing;
 use super::resume::Tokens;
+use super::{Exchange, Output};
 use crate::base::{FlowId, LegId, Now, SessionId, TimerId};
 use crate::leg::{self, Account};
 use std::sync::Arc;
@@ -31,6 +32,14 @@ pub(super) struct Session {
     pub(super) paced: Instant,
     /// Runs while the connection is lost.
     pub(super) grace: Option<TimerId>,
+    /// Waits for events over HTTP.
+    pub(super) poll: Option<Parked>,
+    /// Exchanges that wait for an answer of the call machine, by request id.
+    pub(super) waiting: Vec<(u64, Exchange)>,
+    /// The call machine was told that it is lost.
+    pub(super) lost: bool,
+    /// It spoke by HTTP last: it is there, though nothing may wait at this moment.
+    pub(super) polls: bool,
     /// What can be said again.
     pub(super) kept: Kept,
     /// What opens it.
@@ -43,6 +52,11 @@ impl Session {
         self.calls.iter().find(|(key, _)| **key == *call).map(|(_, leg)| *leg)
     }
 
+    /// Whether it can be reached now, or asks every now and then.
+    fn is_there(&self) -> bool {
+        self.flow.is_some() || self.polls
+    }
+
     /// What a connection is told when another takes over. It is no event of the session, so its number is not used up.
     pub(super) fn replaced(&self) -> String {
         message::text(&Numbered { seq: self.seq + 1, event: &Event::Closed { reason: "replaced" } })
@@ -51,7 +65,7 @@ impl Session {
 
 impl Hub {
     /// Begins a session; `None` where the tables are full.
-    pub(super) fn open_session(&mut self, now: Now, account: &Account, flow: FlowId) -> Option<SessionId> {
+    pub(super) fn open_session(&mut self, now: Now, account: &Account, to: To) -> Option<SessionId> {
         self.make_room(now, account);
         let siblings = self.accounts.get(account).map_or(0, Vec::len);
         if siblings >= self.config.max_sessions_per_user {
@@ -60,20 +74,24 @@ impl Hub {
         self.serial += 1;
         let session = Session {
             account: account.clone(),
-            flow: Some(flow),
+            flow: None,
             seq: 0,
             serial: self.serial,
             standing: Standing::Off,
             calls: Vec::new(),
             paced: now.instant,
             grace: None,
+            poll: None,
+            waiting: Vec::new(),
+            lost: false,
+            polls: false,
             kept: Kept::default(),
             tokens: Tokens::default(),
         };
         let id = self.sessions.insert(session).ok()?;
         self.accounts.entry(account.clone()).or_default().push(id);
-        self.flows.insert(flow, id);
         self.counters.sessions_opened += 1;
+        self.attach(now, id, to);
         Some(id)
     }
 
@@ -85,21 +103,19 @@ impl Hub {
             return;
         }
         let idle = siblings.iter().copied().find(|&id| {
-            self.sessions.get(id).is_some_and(|session| session.flow.is_none() && session.calls.is_empty())
+            self.sessions.get(id).is_some_and(|session| !session.is_there() && session.calls.is_empty())
         });
         if let Some(id) = idle {
             self.end_session(now, id, "replaced");
         }
     }
 
-    /// Its connection is gone: the grace begins.
-    pub(super) fn on_session_lost(&mut self, now: Now, id: SessionId) {
-        let grace = self.timers.insert(now.instant + self.config.grace, Timer::Grace(id));
-        if let Some(session) = self.sessions.get_mut(id) {
-            session.flow = None;
-            session.grace = Some(grace);
+    /// The grace begins, unless there still is a connection.
+    pub(super) fn begin_grace(&mut self, now: Now, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        if session.flow.is_none() && session.poll.is_none() && session.grace.is_none() {
+            session.grace = Some(self.timers.insert(now.instant + self.config.grace, Timer::Grace(id)));
         }
-        self.say_presence(id, false);
     }
 
     /// The grace is over.
@@ -118,6 +134,7 @@ impl Hub {
         }
         self.tell(id, &Event::Closed { reason: why });
         self.leave_registration(id);
+        self.unpark(now, id);
         let Some(session) = self.sessions.remove(id) else { return };
         if let Some(grace) = session.grace {
             self.timers.cancel(grace);
@@ -140,7 +157,7 @@ impl Hub {
         let siblings = self.accounts.get(account)?;
         let able = siblings.iter().filter_map(|&id| {
             let session = self.sessions.get(id)?;
-            let able = session.flow.is_some() && session.calls.len() < self.config.max_calls_per_session;
+            let able = session.is_there() && session.calls.len() < self.config.max_calls_per_session;
             able.then_some((session.standing != Standing::Off, session.serial, id))
         });
         able.max_by_key(|&(registered, serial, _)| (registered, serial)).map(|(_, _, id)| id)
@@ -157,6 +174,11 @@ impl Hub {
         self.counters.events_forgotten += u64::from(forgot);
         if let Some(flow) = session.flow {
             self.outbox.push_back(Output::Send { flow, text });
+        }
+        if session.poll.is_some() && !self.told.contains(&id) {
+            self.told.push(id);
+        }
+        if session.flow.is_some() || session.poll.is_some() {
             return;
         }
         self.counters.events_unheard += 1;

@@ -2,6 +2,7 @@
 
 mod browser;
 mod trace;
+mod exchanges;
 
 use super::*;
 use crate::base::{FlowId, Key, Map, Now, Random, RealmId, ShardId, SocketId};

@@ -3,6 +3,7 @@
 
 mod attack;
 mod control;
+mod exchange;
 mod flow;
 mod resume;
 mod schema;
@@ -65,8 +66,15 @@ impl Desk {
     fn settle(&mut self) {
         self.hub.check_invariants();
         while let Some(output) = self.hub.poll_output() {
-            if let Output::Send { text, .. } = &output {
-                schema::check_message(text);
+            match &output {
+                Output::Send { text, .. } => schema::check_message(text),
+                Output::Respond { body, .. } => match serde_json::from_str(body).unwrap() {
+                    Value::Array(events) => {
+                        events.iter().for_each(|event| schema::check_message(&event.to_string()));
+                    }
+                    _ => schema::check_message(body),
+                },
+                _ => {}
             }
             match output {
                 // Said at each loss and return: beside the point of most tests.
