@@ -106,7 +106,10 @@ export class FakeSocket {
     this.readyState = 1;
     this.onopen?.({});
   }
+  #seq = 0;
+  /** Events count up, whatever number a test gives them. */
   say(message) {
+    if (message.seq) message = { ...message, seq: (this.#seq = Math.max(message.seq, this.#seq + 1)) };
     this.onmessage?.({ data: JSON.stringify(message) });
   }
   /** The newest request of a type. */
@@ -121,14 +124,50 @@ export class FakeSocket {
   }
 }
 
+/** The gateway's end of HTTP: requests wait until the test answers them. */
+export class FakeFetch {
+  static all = [];
+  static refuse = true;
+  static fetch(url, options = {}) {
+    const asked = new FakeFetch(url, options);
+    FakeFetch.all.push(asked);
+    if (FakeFetch.refuse) asked.fail();
+    return asked.promise;
+  }
+  /** The oldest request to a path that has no answer yet. */
+  static asked(path) {
+    return FakeFetch.all.find((asked) => !asked.done && asked.url.includes(path));
+  }
+  done = false;
+  constructor(url, { method = 'GET', headers = {}, body, signal }) {
+    Object.assign(this, { url, method, headers, body: body && JSON.parse(body) });
+    this.promise = new Promise((resolve, reject) => Object.assign(this, { resolve, reject }));
+    signal?.addEventListener('abort', () => this.fail('aborted'));
+  }
+  answer(value) {
+    this.done = true;
+    this.resolve({ ok: true, text: async () => JSON.stringify(value) });
+  }
+  ok(fields = {}) {
+    this.answer({ type: 'ok', id: this.body.id, ...fields });
+  }
+  fail(why = 'network') {
+    this.done = true;
+    this.reject(new TypeError(why));
+  }
+}
+
 /** What `getUserMedia` does next: grants at once, unless a test takes over. */
 export const microphone = { ask: async () => new FakeStream([new FakeTrack()]) };
 
 export function install() {
   FakePeer.all = [];
+  FakeFetch.all = [];
+  FakeFetch.refuse = true;
   microphone.ask = async () => new FakeStream([new FakeTrack()]);
   const put = (name, value) => Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
   put('WebSocket', FakeSocket);
+  put('fetch', FakeFetch.fetch);
   put('RTCPeerConnection', FakePeer);
   put('MediaStream', FakeStream);
   put('location', { host: 'gw.example', href: 'https://gw.example/phone' });

@@ -31,6 +31,7 @@ export type ErrorName =
   | 'version'
   | 'bad_request'
   | 'unknown_type'
+  | 'unknown_session'
   | 'unknown_call'
   | 'wrong_state'
   | 'too_many'
@@ -211,14 +212,21 @@ export interface ClientEvents {
   unregistered: { reason: ErrorName; code: number };
   /** The session is over: `connection_lost`, `replaced`, `draining`, … */
   closed: { reason: string };
+  /** The line to the gateway was lost, found again, or given up. Calls go on meanwhile. */
+  connection: ConnectionState;
 }
+
+export type ConnectionState = 'connecting' | 'connected' | 'reconnecting' | 'closed';
 
 export interface ConnectOptions {
   /** `wss://gateway.example/v1/ws`. Where it is absent: the server that the page came from. */
   url?: string;
   user?: string;
   password?: string;
-  token?: string;
+  /** A JSON Web Token, or what makes one each time it is needed. */
+  token?: string | (() => string | Promise<string>);
+  /** `auto`, the default: WebSocket, and long poll where that is blocked. */
+  transport?: 'auto' | 'websocket' | 'poll';
   /** A call that is dialled, answered or resumed puts the others on hold. */
   autoHold?: boolean;
   /** Keep a token in sessionStorage (under this name), and come back by it after a reload; `calls` then has the calls. */
@@ -235,6 +243,9 @@ export class Bridgehead extends Emitter<ClientEvents> {
   /** Whether the SIP server sends this user's calls here. */
   readonly registered: boolean;
   readonly closed: boolean;
+  readonly connection: ConnectionState;
+  /** How the gateway is reached now; null while it is not. */
+  readonly transport: 'websocket' | 'poll' | null;
   /** The calls that are not over. */
   readonly calls: Call[];
   /** The answered call that is not on hold. */

@@ -6,7 +6,8 @@
  *     document.querySelector('audio').srcObject = call.remoteStream;
  *     await call.answered;
  *
- * One WebSocket carries all calls (src/signal/SCHEMA.md); each call has a peer connection of its own.
+ * One session carries all calls (src/signal/SCHEMA.md), by WebSocket or by long poll, and outlives lost connections;
+ * each call has a peer connection of its own.
  * @module bridgehead
  */
 
@@ -15,6 +16,17 @@ const VERSION = 1;
 const CONNECT_MS = 10_000;
 const PING_MS = 20_000;
 const PONG_MS = 10_000;
+/** Where a long poll may take over: a WebSocket that takes longer is held back by something on the way. */
+const SOCKET_MS = 5_000;
+const POLL_S = 25;
+/** How long after a fall-back a WebSocket is tried again. */
+const CLIMB_MS = 30_000;
+const RETRY_MS = 500;
+const RETRY_MAX_MS = 10_000;
+/** Calls that nobody could be told about for so long are over at the gateway too. */
+const LOST_MS = 60_000;
+/** Events that may wait for the next ping to be acknowledged. */
+const UNACKED = 50;
 /** Browsers often recover from `disconnected` by themselves; an ICE restart sooner than this only adds noise. */
 const PATIENCE_MS = 2_500;
 /** A new network is told of more than once before it is of use. */
@@ -569,29 +581,409 @@ export class Call extends Emitter {
   }
 }
 
+/** By WebSocket. */
+class SocketWay {
+  transport = 'websocket';
+  /** @type {WebSocket | undefined} */
+  #socket;
+  #sink;
+
+  constructor(url, sink) {
+    this.#socket = new WebSocket(url, PROTOCOL);
+    this.#sink = sink;
+  }
+
+  /** Signs in with what `hello` gives; resolves when that is answered. */
+  open(hello) {
+    return new Promise((resolve, reject) => {
+      const socket = this.#socket;
+      let id = null;
+      socket.onopen = async () => {
+        const made = hello();
+        // Only a token that is made to order is waited for.
+        const message = made.then ? await made.catch(reject) : made;
+        if (!message) return;
+        id = message.id;
+        socket.send(JSON.stringify(message));
+      };
+      socket.onclose = () => {
+        reject(lost('closed'));
+        this.#sink.lost(this);
+      };
+      socket.onmessage = ({ data }) => {
+        const message = parse(data);
+        if (message && message.id === id && (message.type === 'ok' || message.type === 'error')) {
+          id = null;
+          if (message.type === 'error') reject(refusal(message));
+          else resolve(this.#sink.joined(this, message));
+        } else if (message) {
+          this.#sink.message(this, message);
+        }
+      };
+    });
+  }
+
+  send(message) {
+    if (this.#socket.readyState === 1) this.#socket.send(JSON.stringify(message));
+  }
+
+  close() {
+    this.#socket.onclose = this.#socket.onmessage = null;
+    this.#socket.close();
+  }
+}
+
+/** By HTTP: each request is a POST, events come by a GET that waits for them. */
+class PollWay {
+  transport = 'poll';
+  #base;
+  #sink;
+  #token = '';
+  #stop = new AbortController();
+  /** Requests keep their order. */
+  #queue = Promise.resolve();
+
+  constructor(url, sink) {
+    this.#base = new URL('.', url.replace(/^ws/, 'http')).href;
+    this.#sink = sink;
+  }
+
+  async open(hello) {
+    const message = await this.#fetch('session', await hello(), CONNECT_MS);
+    if (this.#stop.signal.aborted) throw lost('closed');
+    if (message?.type !== 'ok') throw message?.error ? refusal(message) : lost('no gateway there');
+    this.#token = message.resume;
+    this.#sink.joined(this, message);
+    this.#poll();
+    return message;
+  }
+
+  send(message) {
+    this.#leaving ||= message.type === 'disconnect';
+    // A request that breaks off may arrive all the same, even after its repetition: never twice.
+    const sent = this.#queue.then(() => this.#left || this.#fetch('messages', { ...message, again: true }));
+    const done = sent.then(
+      (reply) => this.#left || this.#take(reply),
+      () => this.#sink.lost(this),
+    );
+    // The answer to an `update` comes when the far side has decided; a hang-up must not wait for that.
+    if (message.type !== 'update') this.#queue = done;
+  }
+
+  /** Nothing more is heard; nothing more is said but a farewell. */
+  close() {
+    this.#sink = { message() {}, lost() {}, joined() {} };
+    if (this.#leaving) return this.#queue.then(() => this.#stop.abort());
+    this.#left = true;
+    this.#stop.abort();
+  }
+
+  #left = false;
+  #leaving = false;
+
+  async #poll() {
+    try {
+      while (!this.#stop.signal.aborted) {
+        const events = await this.#fetch(`events?cursor=${this.#sink.cursor}&wait=${POLL_S}`, undefined, (POLL_S + 10) * 1000);
+        if (!Array.isArray(events)) return this.#take(events);
+        for (const event of events) this.#take(event);
+      }
+    } catch {
+      this.#sink.lost(this);
+    }
+  }
+
+  #take(message) {
+    if (message?.error === 'unknown_session' || !message) this.#sink.lost(this);
+    else this.#sink.message(this, message);
+  }
+
+  async #fetch(path, body, ms = 0) {
+    const stop = new AbortController();
+    const abort = () => stop.abort();
+    this.#stop.signal.addEventListener('abort', abort);
+    const timer = ms && setTimeout(abort, ms);
+    try {
+      const headers = this.#token ? { authorization: `Bearer ${this.#token}` } : {};
+      const post = body && { method: 'POST', body: JSON.stringify(body), keepalive: body.type === 'disconnect' };
+      const response = await fetch(this.#base + path, { ...post, headers, cache: 'no-store', credentials: 'omit', signal: stop.signal });
+      return parse(await response.text());
+    } finally {
+      clearTimeout(timer);
+      this.#stop.signal.removeEventListener('abort', abort);
+    }
+  }
+}
+
+/**
+ * The session's line: falls back to long poll where WebSocket is blocked and climbs back by itself, comes back after a
+ * lost connection, asks again what was not answered and hears again what it missed.
+ */
+class Link {
+  state = 'connecting';
+  cursor = 0;
+  #options;
+  #url;
+  /** Of the client: `event(message)`, `state(name)`, `gone()`, `end(reason)`. */
+  #owner;
+  #way = null;
+  /** @type {Map<number, {message: any, resolve: Function, reject: Function}>} */
+  #requests = new Map();
+  #lastId = 0;
+  #acked = 0;
+  #token = null;
+  #tries = 0;
+  #timer;
+  #ping;
+  #climb;
+  #online;
+
+  constructor(options, owner, kept) {
+    this.#token = kept?.token ?? null;
+    this.cursor = kept?.cursor ?? 0;
+    this.#options = options;
+    this.#owner = owner;
+    this.#url = endpoint(options.url);
+  }
+
+  get transport() {
+    return this.#way?.transport ?? null;
+  }
+
+  /** Signs in for the first time. */
+  open() {
+    return this.#reach();
+  }
+
+  request(type, fields = {}) {
+    return new Promise((resolve, reject) => {
+      if (this.state === 'closed') return reject(lost('closed'));
+      const message = { type, id: ++this.#lastId, ...fields };
+      this.#requests.set(message.id, { message, resolve, reject });
+      this.#way?.send(message);
+    });
+  }
+
+  /** Signs out. */
+  close() {
+    this.#way?.send({ type: 'disconnect', id: ++this.#lastId });
+    this.#shut('closed');
+  }
+
+  /** Tries the ways that are allowed, the better one first. */
+  async #reach() {
+    const { transport = 'auto' } = this.#options;
+    const ways = { websocket: [SocketWay], poll: [PollWay] }[transport] ?? [SocketWay, PollWay];
+    for (const [place, Way] of ways.entries()) {
+      const last = place === ways.length - 1;
+      try {
+        return await this.#try(Way, last ? CONNECT_MS : SOCKET_MS);
+      } catch (error) {
+        // An answer, if only a refusal, is no reason to try another way.
+        if (last || error?.name !== 'connection_lost' || this.state === 'closed') throw error;
+      }
+    }
+  }
+
+  async #try(Way, ms) {
+    const way = new Way(this.#url, this);
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(lost('no reply')), ms);
+      this.#giveUp = reject;
+    });
+    try {
+      return await Promise.race([way.open(() => this.#hello()), late]);
+    } catch (error) {
+      way.close();
+      throw error instanceof BridgeheadError ? error : lost(error?.message ?? error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #giveUp = () => {};
+
+  #hello() {
+    const { user, password, token } = this.#options;
+    const make = (how) => ({ type: 'connect', id: ++this.#lastId, version: VERSION, ...how });
+    if (this.#token) return make({ resume: this.#token, cursor: this.cursor });
+    if (typeof token !== 'function') return make({ user, password, token });
+    return Promise.resolve().then(token).then((fresh) => make({ user, token: fresh }));
+  }
+
+  /** A way leads to the session: the one before is left, what it did not answer is asked again. */
+  joined(way, ok) {
+    const old = this.#way;
+    this.#way = way;
+    if (old && old !== way) old.close();
+    this.#token = ok.resume ?? null;
+    this.#keep();
+    this.#tries = 0;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#lost);
+    this.#lost = undefined;
+    for (const request of this.#requests.values()) way.send({ ...request.message, again: true });
+    this.#pingIn();
+    clearTimeout(this.#climb);
+    if (way.transport === 'poll' && (this.#options.transport ?? 'auto') === 'auto') this.#climbIn(CLIMB_MS);
+    this.#become('connected');
+    return ok;
+  }
+
+  message(way, message) {
+    if (way !== this.#way) return;
+    if (message.type === 'ok' || message.type === 'error') return this.#onReply(message);
+    const { seq = 0 } = message;
+    if (seq && seq <= this.cursor) return;
+    this.cursor = Math.max(this.cursor, seq);
+    if (seq) this.#keep();
+    if (this.cursor - this.#acked > UNACKED) this.#acknowledge().catch(() => {});
+    if (message.type === 'closed') this.#shut(message.reason ?? 'closed');
+    else this.#owner.event(message);
+  }
+
+  /** What a page needs to come back after a reload; nothing where the session is over. */
+  #keep() {
+    this.#owner.kept(this.#token && this.state !== 'closed' ? { token: this.#token, cursor: this.cursor } : null);
+  }
+
+  #onReply(message) {
+    const request = this.#requests.get(message.id);
+    if (!request) return;
+    this.#requests.delete(message.id);
+    const { type, id, ...rest } = message;
+    if (type === 'ok') request.resolve(rest);
+    else request.reject(refusal(message));
+  }
+
+  /** A way is gone. */
+  lost(way) {
+    if (way !== this.#way || this.state === 'closed') return;
+    this.#way = null;
+    way.close();
+    this.#silence();
+    if (!this.#token) return this.#shut('connection_lost');
+    this.#lost ??= setTimeout(() => this.#owner.gone(), LOST_MS);
+    this.#online ??= () => this.#retryIn(0);
+    globalThis.addEventListener?.('online', this.#online);
+    this.#become('reconnecting');
+    this.#retryIn(Math.random() * RETRY_MS);
+  }
+
+  #lost;
+
+  #retryIn(ms) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#retry(), ms);
+  }
+
+  async #retry() {
+    if (this.#way || this.#retrying || this.state === 'closed') return;
+    this.#retrying = true;
+    try {
+      await this.#reach();
+    } catch (error) {
+      this.#onRetryFailed(error);
+    } finally {
+      this.#retrying = false;
+    }
+  }
+
+  #retrying = false;
+
+  #onRetryFailed(error) {
+    if (this.state === 'closed') return;
+    if (error.name === 'unknown_session') {
+      // The session is over, so are its calls. Whoever can signs in anew.
+      this.#token = null;
+      this.cursor = this.#acked = 0;
+      this.#refuseAll(lost('session over'));
+      this.#owner.gone();
+      const { user, token } = this.#options;
+      if (user === undefined && token === undefined) return this.#shut('connection_lost');
+      this.#retryIn(0);
+    } else if (['connection_lost', 'overloaded', 'too_many'].includes(error.name)) {
+      const ms = Math.min(RETRY_MS * 2 ** this.#tries++, RETRY_MAX_MS);
+      this.#retryIn(ms * (0.5 + Math.random()));
+    } else {
+      this.#shut(error.name);
+    }
+  }
+
+  #climbIn(ms) {
+    this.#climb = setTimeout(async () => {
+      try {
+        await this.#try(SocketWay, SOCKET_MS);
+      } catch {
+        if (this.transport === 'poll') this.#climbIn(Math.min(ms * 2, 10 * CLIMB_MS));
+      }
+    }, ms * (0.75 + Math.random() / 2));
+  }
+
+  /** A dead network closes no WebSocket: only an unanswered question tells. */
+  #pingIn() {
+    this.#silence();
+    const way = this.#way;
+    this.#ping = setTimeout(() => {
+      this.#ping = setTimeout(() => this.lost(way), PONG_MS);
+      const pong = () => this.#way === way && this.#pingIn();
+      this.#acknowledge().then(pong, pong);
+    }, PING_MS);
+  }
+
+  #acknowledge() {
+    this.#acked = this.cursor;
+    return this.request('ping', this.cursor ? { ack: this.cursor } : {});
+  }
+
+  #silence() {
+    clearTimeout(this.#ping);
+    clearTimeout(this.#climb);
+  }
+
+  #become(state) {
+    if (this.state === state) return;
+    this.state = state;
+    this.#owner.state(state);
+  }
+
+  #refuseAll(error) {
+    const requests = [...this.#requests.values()];
+    this.#requests.clear();
+    for (const { reject } of requests) reject(error);
+  }
+
+  #shut(reason) {
+    if (this.state === 'closed') return;
+    this.#become('closed');
+    this.#keep();
+    this.#silence();
+    clearTimeout(this.#timer);
+    clearTimeout(this.#lost);
+    if (this.#online) globalThis.removeEventListener?.('online', this.#online);
+    this.#giveUp(lost(reason));
+    this.#refuseAll(lost(reason));
+    this.#way?.close();
+    this.#owner.end(reason);
+  }
+}
+
 /** A signed-in user: one connection to the gateway, any number of calls. */
 export class Bridgehead extends Emitter {
-  /** @type {WebSocket} */
-  #socket;
-  /** @type {Map<number, {resolve: Function, reject: Function}>} */
-  #requests = new Map();
+  /** @type {Link} */
+  #link;
   /** @type {Map<string, Call>} */
   #calls = new Map();
   /** @type {Set<Call>} incoming calls that no listener has heard of yet */
   #unheard = new Set();
-  #lastId = 0;
   #autoHold = false;
-  /** The latest event, and the token to come back by. */
-  #cursor = 0;
-  #token;
-  #keep = false;
   #closed = false;
-  #ping;
   #line;
 
   /**
    * Signs in. The password or token travels in the first message, never in the URL.
-   * @param {{url?: string, user?: string, password?: string, token?: string, autoHold?: boolean, resume?: boolean | string}} options
+   * @param {{url?: string, user?: string, password?: string, token?: string | (() => string | Promise<string>), transport?: 'auto' | 'websocket' | 'poll', autoHold?: boolean, resume?: boolean | string}} options
    *   `resume`: keep a token in sessionStorage (under this name), and come back by it after a reload
    * @returns {Promise<Bridgehead>}
    */
@@ -625,7 +1017,7 @@ export class Bridgehead extends Emitter {
     this.registered = false;
     this.#line = {
       iceServers: [],
-      request: (type, fields) => this.#request(type, fields),
+      request: (type, fields) => this.#link.request(type, fields),
       // The call that the user turns to is the only one that is not held, where that is wished.
       alone: (call) => {
         if (!this.#autoHold) return;
@@ -668,6 +1060,16 @@ export class Bridgehead extends Emitter {
     return this.#closed;
   }
 
+  /** `connecting`, `connected`, `reconnecting` or `closed`. Calls go on while it reconnects. */
+  get connection() {
+    return this.#link?.state ?? 'connecting';
+  }
+
+  /** `websocket`, `poll`, or null while there is none. */
+  get transport() {
+    return this.#link?.transport ?? null;
+  }
+
   on(name, listener) {
     const stop = super.on(name, listener);
     if (name === 'incoming') for (const call of this.#unheard) queueMicrotask(() => this.#announce(call));
@@ -683,12 +1085,12 @@ export class Bridgehead extends Emitter {
         this.on('unregistered', ({ reason, code }) => reject(new BridgeheadError(reason, `Not registered: ${reason}.`, code))),
         this.on('closed', ({ reason }) => reject(lost(reason))),
       );
-      this.#request('register').then(() => this.registered && resolve(), reject);
+      this.#link.request('register').then(() => this.registered && resolve(), reject);
     }).finally(() => stops.forEach((stop) => stop()));
   }
 
   async unregister() {
-    await this.#request('unregister');
+    await this.#link.request('unregister');
   }
 
   /**
@@ -713,107 +1115,49 @@ export class Bridgehead extends Emitter {
   close() {
     if (this.#closed) return;
     for (const call of this.calls) call.hangup();
-    this.#end('closed');
-    this.#remember();
+    this.#link.close();
   }
 
-  /** @param {{url?: string, user?: string, password?: string, token?: string}} options */
-  async #open({ url, user, password, token, resume }, kept) {
-    this.#keep = resume ?? false;
-    this.#cursor = kept?.cursor ?? 0;
-    const socket = new WebSocket(endpoint(url), PROTOCOL);
-    this.#socket = socket;
-    let timer;
-    let refuse;
-    const stop = this.on('closed', ({ reason }) => refuse(lost(reason)));
+  async #open(options, kept) {
+    const keep = options.resume;
+    this.#link = new Link(options, {
+      event: (message) => this.#onEvent(message),
+      state: (state) => this[TELL]('connection', state),
+      kept: (what) => keep && remember(keep, what),
+      gone: () => this.#onGone(),
+      end: (reason) => this.#end(reason),
+    }, kept);
     try {
-      await new Promise((resolve, reject) => {
-        refuse = reject;
-        timer = setTimeout(() => reject(lost('no reply')), CONNECT_MS);
-        socket.onmessage = ({ data }) => this.#onMessage(data);
-        socket.onclose = () => this.#end('connection_lost');
-        socket.onopen = () => this.#request('connect', { version: VERSION, ...(kept ? { resume: kept.token, cursor: kept.cursor } : { user, password, token }) }).then(resolve, reject);
-      }).then((ok) => this.#onConnected(ok, user));
+      const ok = await this.#link.open();
+      this.user = ok.user ?? options.user ?? '';
+      this.session = ok.session ?? '';
+      this.#line.iceServers = ok.ice_servers ?? [];
+      for (const { call: id, direction, state, party } of ok.calls ?? []) this.#onStanding(id, direction, state, party);
     } catch (error) {
-      this.#end('closed');
+      this.#link.close();
       throw error;
-    } finally {
-      clearTimeout(timer);
-      stop();
     }
-  }
-
-  #onConnected(ok, user) {
-    this.user = ok.user ?? user ?? '';
-    this.session = ok.session ?? '';
-    this.#line.iceServers = ok.ice_servers ?? [];
-    this.#token = ok.resume;
-    this.#remember();
-    for (const { call: id, direction, state, party } of ok.calls ?? []) this.#onStanding(id, direction, state, party);
-    this.#pingIn();
   }
 
   /** A call of the page before: an answered one can be taken over, another one is given up. */
   #onStanding(id, direction, state, party) {
-    if (state !== 'answered') return this.#request(direction === 'incoming' ? 'reject' : 'hangup', { call: id }).catch(() => {});
+    if (state !== 'answered') return this.#link.request(direction === 'incoming' ? 'reject' : 'hangup', { call: id }).catch(() => {});
     const [me, other] = [this.user, party].map((user) => ({ user, host: '', display: '' }));
     const [from, to] = direction === 'incoming' ? [other, me] : [me, other];
     this.#calls.set(id, new Call(this.#line, { id, direction, from, to: to.user, standing: true }));
   }
 
-  #remember() {
-    if (!this.#keep || !this.#token) return;
-    remember(this.#keep, this.#closed ? null : { token: this.#token, cursor: this.#cursor });
-  }
-
-  /** A dead network closes no WebSocket: only an unanswered question tells. */
-  #pingIn() {
-    this.#ping = setTimeout(() => {
-      this.#ping = setTimeout(() => this.#end('connection_lost'), PONG_MS);
-      const pong = () => {
-        if (this.#closed) return;
-        clearTimeout(this.#ping);
-        this.#pingIn();
-      };
-      this.#request('ping', { ack: this.#cursor || undefined }).then(pong, pong);
-    }, PING_MS);
-  }
-
-  #request(type, fields = {}) {
-    return new Promise((resolve, reject) => {
-      if (this.#closed || this.#socket.readyState !== 1) return reject(lost('closed'));
-      const id = ++this.#lastId;
-      this.#requests.set(id, { resolve, reject });
-      this.#socket.send(JSON.stringify({ type, id, ...fields }));
-    });
-  }
-
-  #onMessage(data) {
-    let message;
-    try {
-      message = JSON.parse(data);
-    } catch {
-      return;
-    }
-    if (message?.type === 'ok' || message?.type === 'error') this.#onReply(message);
-    else if (message) this.#onEvent(message);
-  }
-
-  #onReply({ type, id, error, code, message, ...rest }) {
-    const request = this.#requests.get(id);
-    if (!request) return;
-    this.#requests.delete(id);
-    if (type === 'ok') return request.resolve(rest);
-    const refusal = new BridgeheadError(error ?? 'failed', message ?? `Refused: ${error}.`, code ?? 0);
-    request.reject(refusal);
+  /** The session is over, or was not reached for too long: its calls are, too. */
+  #onGone() {
+    const error = lost('session over');
+    for (const call of this.calls) call[END]({ reason: error.name, code: 0, error });
+    if (!this.registered) return;
+    this.registered = false;
+    this.#link.request('register').catch(() => {});
   }
 
   #onEvent(message) {
     const { type, reason, code } = message;
-    if (message.seq > this.#cursor) {
-      this.#cursor = message.seq;
-      this.#remember();
-    }
     switch (type) {
       case 'registered':
         this.registered = true;
@@ -825,9 +1169,6 @@ export class Bridgehead extends Emitter {
         break;
       case 'incoming':
         this.#onIncoming(message);
-        break;
-      case 'closed':
-        this.#end(reason ?? 'closed');
         break;
       default:
         this.#calls.get(message.call)?.[HANDLE](type, message);
@@ -847,19 +1188,15 @@ export class Bridgehead extends Emitter {
   #announce(call) {
     if (!this.#unheard.has(call) || !this[TELL]('incoming', call)) return;
     this.#unheard.delete(call);
-    if (call.state === 'incoming') this.#request('ringing', { call: call.id }).catch(() => {});
+    if (call.state === 'incoming') this.#link.request('ringing', { call: call.id }).catch(() => {});
   }
 
   #end(reason) {
     if (this.#closed) return;
     this.#closed = true;
     this.registered = false;
-    clearTimeout(this.#ping);
     const error = lost(reason);
-    for (const { reject } of this.#requests.values()) reject(error);
-    this.#requests.clear();
     for (const call of this.calls) call[END]({ reason: error.name, code: 0, error });
-    this.#socket.close();
     this[TELL]('closed', { reason });
   }
 }
@@ -884,6 +1221,18 @@ function remember(name, what) {
 
 function lost(reason) {
   return new BridgeheadError('connection_lost', `No connection to the gateway (${reason}).`);
+}
+
+function refusal({ error, code, message }) {
+  return new BridgeheadError(error ?? 'failed', message ?? `Refused: ${error}.`, code ?? 0);
+}
+
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
 }
 
 /** The gateway's address: as given, else where the page came from. */
