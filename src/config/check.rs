@@ -28,6 +28,7 @@ impl Check<'_> {
     fn all(&self) -> Result<(), Error> {
         self.certificate()?;
         self.attach()?;
+        self.auth()?;
         self.trunks()?;
         self.users()?;
         self.routes()
@@ -55,6 +56,26 @@ impl Check<'_> {
                 );
                 return Err(self.wrong(entry, what));
             }
+        }
+        Ok(())
+    }
+
+    fn auth(&self) -> Result<(), Error> {
+        let auth = &self.parsed.auth;
+        if let Some(secret) = auth.jwt_secret.as_ref().filter(|secret| secret.get_ref().len() < 32) {
+            // RFC 7518 section 3.2: as long as the hash at least.
+            let what = "jwt_secret: a short secret can be guessed; use 32 bytes or more".into();
+            return Err(self.wrong(secret, what));
+        }
+        if auth.jwt_secret.is_none() && auth.jwt_public_key.is_none() {
+            let alone = auth.audience.is_some() || auth.issuer.is_some();
+            let what = "auth: no token can be checked; add jwt_secret or jwt_public_key = \"FILE\"";
+            return if alone { Err(Error::whole(self.file, what)) } else { Ok(()) };
+        }
+        if let Some(path) = &auth.jwt_public_key
+            && let Err(what) = super::plan::public_key(path.get_ref())
+        {
+            return Err(self.wrong(path, format!("jwt_public_key: {what}")));
         }
         Ok(())
     }

@@ -18,6 +18,8 @@ pub struct File {
     pub sip: Sip,
     /// RTP and WebRTC media.
     pub media: Media,
+    /// Signing in by token.
+    pub auth: Auth,
     /// Times of calls.
     pub calls: Calls,
     /// Caps.
@@ -124,6 +126,20 @@ pub enum Dtls {
     /// DTLS 1.3 only.
     #[serde(rename = "1.3")]
     V13,
+}
+
+/// `[auth]`: JSON Web Tokens, by which browser users may sign in without a `[[user]]` of their own.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// The shared secret of HS256, of 32 bytes at least.
+    pub jwt_secret: Option<Spanned<String>>,
+    /// PEM file with the public key of ES256 (P-256) or RS256.
+    pub jwt_public_key: Option<Spanned<PathBuf>>,
+    /// What a token's `aud` must hold.
+    pub audience: Option<String>,
+    /// What a token's `iss` must be.
+    pub issuer: Option<String>,
 }
 
 /// `[calls]`

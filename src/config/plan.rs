@@ -129,10 +129,31 @@ fn signal_of(file: &File, shards: u8) -> signal::Config {
         grace: seconds(file.calls.signalling_grace_s),
         ..signal::Config::default()
     };
+    config.jwt = jwt_of(file);
     for user in &file.user {
         config.add_user(user.name.get_ref(), &user.password, "");
     }
     config
+}
+
+/// Reads a public key for tokens; else what is wrong with the file.
+pub(super) fn public_key(path: &std::path::Path) -> Result<signal::JwtKey, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    signal::JwtKey::from_pem(&text)
+        .ok_or_else(|| format!("{} holds no public key of P-256 or RSA in PEM", path.display()))
+}
+
+fn jwt_of(file: &File) -> Option<signal::Jwt> {
+    let secret = file
+        .auth
+        .jwt_secret
+        .as_ref()
+        .map(|secret| signal::JwtKey::Secret(secret.get_ref().clone().into_bytes()));
+    // A file that can't be read was an error when the configuration was checked.
+    let public = file.auth.jwt_public_key.as_ref().and_then(|path| public_key(path.get_ref()).ok());
+    let keys: Vec<_> = secret.into_iter().chain(public).collect();
+    let (audience, issuer) = (file.auth.audience.clone(), file.auth.issuer.clone());
+    (!keys.is_empty()).then_some(signal::Jwt { keys, audience, issuer })
 }
 
 fn call_of(file: &File, shards: u8) -> call::Config {

@@ -19,6 +19,8 @@ const HOPS: u8 = 70;
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) session: SessionId,
+    /// Other tabs at which it rings.
+    pub(super) also: Vec<SessionId>,
     /// The browser's id of it.
     pub(super) key: Arc<str>,
     /// The other party's name or number.
@@ -77,7 +79,8 @@ impl Hub {
         let offer = read_sdp(request)?;
         let data = self.attached(request)?;
         let account = session.account.clone();
-        let display = self.config.users.get(&account).map_or_else(String::new, |user| user.display.clone());
+        let known = || self.config.users.get(&account).map(|user| user.display.clone());
+        let display = session.name.clone().or_else(known).unwrap_or_default();
         let leg = self.mint.leg(Side::Web);
         let caller = Party { user: account.name().to_owned(), host: String::new(), display };
         self.add_call(leg, id, key.into(), party.user.as_str().into(), State::Dialling { answered: false });
@@ -111,7 +114,10 @@ impl Hub {
         let (leg, call) = self.call(session, request)?;
         let State::Ringing { .. } = call.state else { return Err(Refusal::WRONG_STATE) };
         let answer = read_sdp(request)?;
-        call.state = State::Talking;
+        self.settle_on(leg, session);
+        if let Some(call) = self.calls.get_mut(&leg) {
+            call.state = State::Talking;
+        }
         self.say(leg::Event::Answered { leg, fork: Fork(0), answer: Some(answer) });
         Ok(())
     }
@@ -125,7 +131,10 @@ impl Hub {
             Some("busy") => Cause::Busy,
             Some(_) => return Err(Refusal::BAD_REASON),
         };
-        self.end_call(leg, cause.into());
+        // Who is busy at one tab may be free at another; who declines, declines everywhere.
+        if cause != Cause::Busy || !self.leave_tab(leg, session, cause.into()) {
+            self.end_call(leg, cause.into());
+        }
         Ok(())
     }
 
@@ -217,7 +226,10 @@ impl Hub {
     }
 
     /// The browser of a call is gone for good.
-    pub(super) fn on_browser_gone(&mut self, leg: LegId, why: &str) {
+    pub(super) fn on_browser_gone(&mut self, leg: LegId, tab: SessionId, why: &str) {
+        if self.leave_tab(leg, tab, Cause::NoAnswer.into()) {
+            return;
+        }
         let Some(call) = self.calls.get(&leg) else { return };
         let cause = match call.state {
             State::Dialling { .. } => Cause::Cancelled,
@@ -236,19 +248,22 @@ impl Hub {
 
     /// Forgets a call, telling the browser.
     pub(super) fn drop_call(&mut self, leg: LegId, reason: Reason) {
+        let tabs = self.tabs(leg);
         let Some(call) = self.calls.remove(&leg) else { return };
         if let Some(timer) = call.ours {
             self.timers.cancel(timer);
-        }
-        if let Some(session) = self.sessions.get_mut(call.session) {
-            session.calls.retain(|(_, other)| *other != leg);
         }
         for id in [call.theirs, call.holding, call.asking].into_iter().flatten() {
             self.answer_update(call.session, id, Err(Refusal::UNKNOWN_CALL));
         }
         let (name, code) = (reason.cause.name(), reason.code);
-        let stats = call.quality.as_deref().map(Stats::from);
-        self.tell(call.session, &Event::Ended { call: &call.key, reason: name, code, stats });
+        for tab in tabs {
+            if let Some(session) = self.sessions.get_mut(tab) {
+                session.calls.retain(|(_, other)| *other != leg);
+            }
+            let stats = call.quality.as_deref().map(Stats::from);
+            self.tell(tab, &Event::Ended { call: &call.key, reason: name, code, stats });
+        }
     }
 
     pub(super) fn add_call(
@@ -262,6 +277,7 @@ impl Hub {
         let incoming = matches!(state, State::Ringing { .. });
         let call = Call {
             session: id,
+            also: Vec::new(),
             key: key.clone(),
             party,
             incoming,

@@ -43,30 +43,32 @@ impl Hub {
             self.counters.calls_refused += 1;
             return self.say(leg::Event::Ended { leg, reason: Cause::Overloaded.into() });
         }
-        // One transport per leg exists as yet, so one session rings; to ring at several, several legs are dialled.
-        let Some(session) = self.choose_session(account) else {
+        let tabs = self.choose_tabs(account);
+        let Some((first, others)) = tabs.split_first() else {
             self.counters.nobody_home += 1;
             return self.say(leg::Event::Ended { leg, reason: Cause::NoAnswer.into() });
         };
-        let key = self.new_key(session);
-        self.add_call(
-            leg,
-            session,
-            key.clone(),
-            dial.caller.user.as_str().into(),
-            State::Ringing { alerted: false },
-        );
+        let key = self.new_key(&tabs);
+        let party = dial.caller.user.as_str().into();
+        self.add_call(leg, *first, key.clone(), party, State::Ringing { alerted: false });
+        for tab in others {
+            self.ring_also(leg, *tab, &key);
+        }
         self.counters.calls_offered += 1;
-        let (from, to, sdp) = (Caller::from(&dial.caller), &*dial.callee.user, write_sdp(&dial.offer));
-        let data = dial.data.iter().map(|(name, value)| (&**name, &**value)).collect();
-        self.tell(session, &Event::Incoming { call: &key, from, to, sdp, data });
+        let sdp = write_sdp(&dial.offer);
+        for tab in tabs {
+            let (from, to, sdp) = (Caller::from(&dial.caller), &*dial.callee.user, sdp.clone());
+            let data = dial.data.iter().map(|(name, value)| (&**name, &**value)).collect();
+            self.tell(tab, &Event::Incoming { call: &key, from, to, sdp, data });
+        }
     }
 
-    /// An id that the browser has not used for a call of its own.
-    fn new_key(&mut self, session: SessionId) -> Arc<str> {
+    /// An id that no tab has used for a call of its own.
+    fn new_key(&mut self, tabs: &[SessionId]) -> Arc<str> {
         loop {
             let key = self.random.token(16);
-            if self.sessions.get(session).is_none_or(|session| session.leg(&key).is_none()) {
+            let used = |tab| self.sessions.get(tab).is_some_and(|session| session.leg(&key).is_some());
+            if !tabs.iter().copied().any(used) {
                 return key.into();
             }
         }
@@ -122,7 +124,9 @@ impl Hub {
                 self.answer_update(session, id, Err(Refusal::CROSSED));
             }
         }
-        self.tell(session, &Event::Update { call: &key, sdp: write_sdp(offer) });
+        for tab in self.tabs(leg) {
+            self.tell(tab, &Event::Update { call: &key, sdp: write_sdp(offer) });
+        }
     }
 
     fn on_verdict(&mut self, leg: LegId, verdict: Result<&sdp::Session, Reason>) {

@@ -60,6 +60,8 @@ pub struct IceServer {
 pub struct Config {
     /// Who may sign in.
     pub users: Map<Account, User>,
+    /// How tokens are checked; none is taken where it is `None`.
+    pub jwt: Option<super::Jwt>,
     /// What browsers are told to use beside the gateway's own candidates.
     pub ice_servers: Vec<IceServer>,
     /// Headers that may be attached to calls.
@@ -102,6 +104,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             users: Map::default(),
+            jwt: None,
             ice_servers: Vec::new(),
             attach: Attach::default(),
             require_registration: false,
@@ -147,6 +150,8 @@ counters! {
         flooding,
         /// Requests answered with an error, bad messages included.
         refusals,
+        /// Tokens refused.
+        bad_tokens,
         /// Wrong user names or passwords.
         wrong_passwords,
         /// Sign-ins refused unchecked, after too many wrong passwords from their source.

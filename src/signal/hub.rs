@@ -256,13 +256,15 @@ impl Machine for Hub {
             listed += session.calls.len();
             for (key, leg) in &session.calls {
                 let call = self.calls.get(leg).expect("a session's call exists");
-                assert!(call.session == id && call.key == *key, "a call and its session know each other");
+                let here = call.session == id || call.also.contains(&id);
+                assert!(here && call.key == *key, "a call and its session know each other");
             }
         }
         assert!(self.overflowing.is_empty() && self.told.is_empty());
         let waiting = self.sessions.iter().map(|(_, s)| s.waiting.len() + usize::from(s.poll.is_some()));
         assert_eq!(waiting.sum::<usize>(), self.exchanges.len(), "every exchange that waits is known");
-        assert_eq!(listed, self.calls.len(), "every call belongs to a session");
+        let placed: usize = self.calls.values().map(|call| 1 + call.also.len()).sum();
+        assert_eq!(listed, placed, "every call belongs to a session, or rings at several");
         let siblings: usize = self.accounts.values().map(Vec::len).sum();
         assert_eq!(siblings, self.sessions.len(), "every session belongs to a user");
         assert!(self.accounts.values().all(|siblings| siblings.len() <= self.config.max_sessions_per_user));

@@ -24,6 +24,7 @@ pub(super) struct Request {
     pub(super) sdp: Option<String>,
     pub(super) reason: Option<String>,
     pub(super) resume: Option<Secret>,
+    pub(super) token: Option<Secret>,
     pub(super) cursor: Option<u64>,
     pub(super) ack: Option<u64>,
     pub(super) again: Option<bool>,
@@ -95,14 +96,16 @@ pub(super) enum Reply<'a> {
         error: &'static str,
         code: u16,
         message: &'static str,
+        #[serde(skip_serializing_if = "str::is_empty")]
+        reason: &'static str,
     },
 }
 
 impl Reply<'_> {
     /// An error.
     pub(super) fn refused(id: Option<u64>, refusal: Refusal) -> Self {
-        let Refusal { error, code, message } = refusal;
-        Reply::Error { id, error, code, message }
+        let Refusal { error, code, message, reason } = refusal;
+        Reply::Error { id, error, code, message, reason }
     }
 }
 
@@ -112,12 +115,14 @@ pub(super) struct Refusal {
     pub(super) error: &'static str,
     pub(super) code: u16,
     pub(super) message: &'static str,
+    /// Of a token: what is wrong with it.
+    pub(super) reason: &'static str,
 }
 
 macro_rules! refusals {
     ($($name:ident = $error:literal, $code:literal, $message:literal;)*) => {
         impl Refusal {
-            $(pub(super) const $name: Refusal = Refusal { error: $error, code: $code, message: $message };)*
+            $(pub(super) const $name: Refusal = Refusal { error: $error, code: $code, message: $message, reason: "" };)*
         }
     };
 }
@@ -125,7 +130,7 @@ macro_rules! refusals {
 refusals! {
     UNAUTHORIZED = "unauthorized", 401, "Wrong user name or password.";
     NOT_CONNECTED = "unauthorized", 401, "The first message must be \"connect\".";
-    NO_PASSWORD = "unauthorized", 401, "\"connect\" needs \"user\" and \"password\".";
+    NO_PASSWORD = "unauthorized", 401, "\"connect\" needs \"user\" and \"password\", or \"token\".";
     OTHER_HOME = "unauthorized", 401, "Open a new connection to sign in as another user.";
     THROTTLED = "too_many", 0, "Too many wrong passwords came from this address. Wait a minute.";
     FLOODING = "too_many", 0, "This session sends too many messages. Wait a second.";
@@ -153,9 +158,19 @@ refusals! {
 }
 
 impl Refusal {
+    /// A token that is not taken.
+    pub(super) fn token(reason: &'static str) -> Refusal {
+        Refusal { error: "unauthorized", code: 401, message: "The token is not valid here.", reason }
+    }
+
     /// The name of the cause, as in `ended`.
     pub(super) fn of(reason: Reason) -> Refusal {
-        Refusal { error: reason.cause.name(), code: reason.code, message: "The far side refused the change." }
+        Refusal {
+            error: reason.cause.name(),
+            code: reason.code,
+            message: "The far side refused the change.",
+            reason: "",
+        }
     }
 }
 

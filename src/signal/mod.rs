@@ -9,6 +9,7 @@ mod config;
 mod control;
 mod exchange;
 mod hub;
+mod jwt;
 mod kept;
 mod message;
 mod party;
@@ -17,6 +18,7 @@ mod registration;
 mod request;
 mod resume;
 mod session;
+mod tabs;
 mod throttle;
 
 #[cfg(test)]
@@ -29,6 +31,7 @@ use std::time::Duration;
 
 pub use config::{Config, Counters, IceServer, Password, User};
 pub use hub::Hub;
+pub use jwt::{Jwt, JwtKey};
 pub use party::parse_dialled;
 
 /// The JSON Schema (draft 2020-12) of every message, to be served at `/v1/schema.json`.

@@ -91,6 +91,9 @@ impl Hub {
         }
         let legs: Vec<LegId> = session.calls.iter().map(|(_, leg)| *leg).collect();
         for leg in legs {
+            if self.calls.get(&leg).is_some_and(|call| !call.also.is_empty()) {
+                continue; // it rings at others
+            }
             self.say(if there { leg::Event::Found { leg } } else { leg::Event::Lost { leg } });
         }
     }

@@ -4,6 +4,7 @@ use super::Output;
 use super::config::Password;
 use super::exchange::To;
 use super::hub::Hub;
+use super::jwt::{self, Flaw};
 use super::message::{self, Carried, OnlyId, Refusal, Reply, Request};
 use super::session::SIGNED_OUT;
 use crate::base::{FlowId, Key, Now, SessionId, ShardId};
@@ -158,6 +159,9 @@ impl Hub {
             self.counters.sessions_refused += 1;
             return Step::Out(Refusal::OVERLOADED);
         }
+        if let Some(token) = &request.token {
+            return self.sign_in_by_token(now, to, source, &token.0);
+        }
         let (Some(user), Some(password)) = (&request.user, &request.password) else {
             return Step::Out(Refusal::NO_PASSWORD);
         };
@@ -166,9 +170,43 @@ impl Hub {
         if home != self.shard {
             return Step::Home(home);
         }
-        let admitted =
-            self.verify(now, source, &account, &password.0).and_then(|()| self.admit(now, to, &account));
+        let admitted = self
+            .verify(now, source, &account, &password.0)
+            .and_then(|()| self.admit(now, to, &account, None));
         admitted.map_or_else(Step::Out, Step::In)
+    }
+
+    /// Signs in who bears a JSON Web Token. Its word is taken for the shard where it is checked, and for nothing more.
+    fn sign_in_by_token(&mut self, now: Now, to: To, source: Option<IpAddr>, token: &str) -> Step {
+        let Some(jwt) = self.config.jwt.clone() else { return Step::Out(Refusal::token("not_configured")) };
+        let home = jwt::peek(token).map_or(self.shard, |account| account.home(self.shards));
+        if home != self.shard {
+            return Step::Home(home);
+        }
+        if let Err(refusal) = self.throttle(now, source) {
+            return Step::Out(refusal);
+        }
+        match jwt.check(now.unix, token) {
+            Ok(bearer) => self.admit(now, to, &bearer.account, bearer.name).map_or_else(Step::Out, Step::In),
+            Err(flaw) => {
+                self.counters.bad_tokens += 1;
+                // One that has run out is an honest one's; a forged one is a guess.
+                if let (Some(source), Flaw::Signature) = (source, flaw) {
+                    self.throttle.on_failure(now, source);
+                }
+                Step::Out(Refusal::token(flaw.name()))
+            }
+        }
+    }
+
+    fn throttle(&mut self, now: Now, source: Option<IpAddr>) -> Result<(), Refusal> {
+        if let Some(source) = source
+            && self.throttle.failures(now, source) >= self.config.max_source_failures
+        {
+            self.counters.throttled += 1;
+            return Err(Refusal::THROTTLED);
+        }
+        Ok(())
     }
 
     fn verify(
@@ -178,12 +216,7 @@ impl Hub {
         account: &Account,
         password: &str,
     ) -> Result<(), Refusal> {
-        if let Some(source) = source
-            && self.throttle.failures(now, source) >= self.config.max_source_failures
-        {
-            self.counters.throttled += 1;
-            return Err(Refusal::THROTTLED);
-        }
+        self.throttle(now, source)?;
         let user = self.config.users.get(account);
         let right = user.map_or(&*NOBODY, |user| &user.password).is(password);
         if right && user.is_some() {
@@ -196,8 +229,17 @@ impl Hub {
         Err(Refusal::UNAUTHORIZED)
     }
 
-    fn admit(&mut self, now: Now, to: To, account: &Account) -> Result<SessionId, Refusal> {
+    fn admit(
+        &mut self,
+        now: Now,
+        to: To,
+        account: &Account,
+        name: Option<String>,
+    ) -> Result<SessionId, Refusal> {
         let opened = self.open_session(now, account, to);
+        if let Some(session) = opened.and_then(|id| self.sessions.get_mut(id)) {
+            session.name = name;
+        }
         self.counters.sessions_refused += u64::from(opened.is_none());
         let full = self.sessions.len() >= self.sessions.cap();
         opened.ok_or(if full { Refusal::OVERLOADED } else { Refusal::TOO_MANY_SESSIONS })

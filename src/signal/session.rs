@@ -19,6 +19,8 @@ pub(super) const SIGNED_OUT: &str = "disconnected";
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) account: Account,
+    /// The display name that its token gave.
+    pub(super) name: Option<String>,
     /// The connection; `None` while it is lost.
     pub(super) flow: Option<FlowId>,
     /// Counts up with each event.
@@ -53,7 +55,7 @@ impl Session {
     }
 
     /// Whether it can be reached now, or asks every now and then.
-    fn is_there(&self) -> bool {
+    pub(super) fn is_there(&self) -> bool {
         self.flow.is_some() || self.polls
     }
 
@@ -74,6 +76,7 @@ impl Hub {
         self.serial += 1;
         let session = Session {
             account: account.clone(),
+            name: None,
             flow: None,
             seq: 0,
             serial: self.serial,
@@ -130,7 +133,7 @@ impl Hub {
         let legs: Vec<LegId> = session.calls.iter().map(|(_, leg)| *leg).collect();
         for leg in legs {
             self.counters.calls_lost += u64::from(why != SIGNED_OUT);
-            self.on_browser_gone(leg, why);
+            self.on_browser_gone(leg, id, why);
         }
         self.tell(id, &Event::Closed { reason: why });
         self.leave_registration(id);
@@ -149,18 +152,6 @@ impl Hub {
                 self.accounts.remove(&session.account);
             }
         }
-    }
-
-    /// The session at which a call to a user should ring: one with a connection and room for a call, rather one that
-    /// asked for registration, and of those the newest.
-    pub(super) fn choose_session(&self, account: &Account) -> Option<SessionId> {
-        let siblings = self.accounts.get(account)?;
-        let able = siblings.iter().filter_map(|&id| {
-            let session = self.sessions.get(id)?;
-            let able = session.is_there() && session.calls.len() < self.config.max_calls_per_session;
-            able.then_some((session.standing != Standing::Off, session.serial, id))
-        });
-        able.max_by_key(|&(registered, serial, _)| (registered, serial)).map(|(_, _, id)| id)
     }
 
     /// Sends an event, numbered, and keeps it until it is acknowledged. A browser that is connected and acknowledges

@@ -8,6 +8,8 @@ mod flow;
 mod resume;
 mod schema;
 mod session;
+mod tabs;
+mod token;
 
 use super::*;
 use crate::base::{Key, LegId, Machine, Mint, Now, Random, Side};

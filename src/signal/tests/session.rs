@@ -135,25 +135,6 @@ fn a_user_of_another_shard_is_moved_there() {
 }
 
 #[test]
-fn the_newest_registered_tab_rings() {
-    let mut desk = Desk::new();
-    let nobody = desk.offer("bob");
-    assert_eq!(desk.ended(), (nobody, Reason { cause: Cause::NoAnswer, code: 480 }));
-    let first = desk.sign_in(1, "bob");
-    let second = desk.sign_in(2, "bob");
-    desk.ring("bob", second);
-    register(&mut desk, first);
-    assert!(matches!(desk.next(), Output::Register(_)));
-    desk.ring("bob", first);
-    desk.input(Input::Closed { flow: first });
-    desk.ring("bob", second);
-    desk.input(Input::Closed { flow: second });
-    let leg = desk.offer("bob");
-    assert_eq!(desk.ended(), (leg, Cause::NoAnswer.into()));
-    assert_eq!(desk.hub.counters().nobody_home, 2);
-}
-
-#[test]
 fn registration_is_shared_by_the_tabs_of_a_user() {
     let mut desk = Desk::new();
     let (first, second) = (desk.sign_in(1, "bob"), desk.sign_in(2, "bob"));

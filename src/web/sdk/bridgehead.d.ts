@@ -2,6 +2,8 @@
 export class BridgeheadError extends Error {
   readonly name: ErrorName;
   readonly code: number;
+  /** With `unauthorized`: what is wrong with the token (`expired`, `signature`, `audience`, …). */
+  readonly reason?: string;
 }
 
 /** Why a call ended or was refused: the gateway's stable names. */

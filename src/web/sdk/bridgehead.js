@@ -1223,8 +1223,9 @@ function lost(reason) {
   return new BridgeheadError('connection_lost', `No connection to the gateway (${reason}).`);
 }
 
-function refusal({ error, code, message }) {
-  return new BridgeheadError(error ?? 'failed', message ?? `Refused: ${error}.`, code ?? 0);
+function refusal({ error, code, message, reason }) {
+  const why = `${message ?? `Refused: ${error}.`}${reason ? ` (${reason})` : ''}`;
+  return Object.assign(new BridgeheadError(error ?? 'failed', why, code ?? 0), reason && { reason });
 }
 
 function parse(text) {
