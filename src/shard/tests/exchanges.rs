@@ -135,6 +135,7 @@ fn a_poll_that_breaks_off_is_told_to_its_home() {
         assert_eq!(pair.shards[0].connections(), 1);
     }
     pair.pass(Duration::from_secs(61));
+    let requests = pair.open(0);
     let (status, error) = pair.post(requests, "/v1/messages", &token, &json!({"type": "ping", "id": 2}));
     assert_eq!((status, &error["error"]), (401, &json!("unknown_session")));
 }
