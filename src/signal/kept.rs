@@ -210,7 +210,7 @@ mod tests {
             from: (&nobody).into(),
             to: "x",
             sdp: String::new(),
-            data: Default::default(),
+            data: std::collections::BTreeMap::default(),
         };
         let mut kept = kept(&[
             Event::Registered,

@@ -214,7 +214,7 @@ fn a_key_is_told_once_whatever_becomes_of_its_packets() {
     };
     digits(&mut bed);
     for (n, end) in [(0_u16, 0), (1, 0), (2, 0x80), (3, 0x80), (4, 0x80)] {
-        bed.say(&a, &b, u64::from(n), &rtp(7, n, 1_000, EVENT, &[5, end | 10, 0, 160]));
+        bed.say(&a, &b, u64::from(n), &rtp(7, n, 1_000, EVENT, &[5, end | 0x0a, 0, 160]));
     }
     assert_eq!(digits(&mut bed), [(a.leg, '5', true)]);
     // The other leg has no events: the key is told all the same.

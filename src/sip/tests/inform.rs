@@ -164,7 +164,7 @@ fn a_challenged_info_is_signed_and_one_that_knows_no_dialog_ends_the_call() {
 fn attached_headers_pass_by_the_allow_list_of_each_side() {
     let mut net = Net::new(1);
     net.join(A, B, 1, |config| {
-        config.attach = Attach::new(["X-Case-*", "User-to-User", "X-Only-Here"]).unwrap()
+        config.attach = Attach::new(["X-Case-*", "User-to-User", "X-Only-Here"]).unwrap();
     });
     net.join(B, A, 1, |config| config.attach = Attach::new(["X-Case-*", "User-to-User"]).unwrap());
     let leg = net.nodes[0].mint.leg(Side::Sip);

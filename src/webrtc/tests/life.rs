@@ -185,7 +185,7 @@ fn neither_close_notify_nor_silence_ends_a_transport_and_it_tells_when_it_was_he
     world.command(Command::Ask { peer });
     let Some(Event::Heard { at: Some(at), .. }) = world.events.pop_front() else { panic!("no answer") };
     let silent = world.now.instant - at;
-    assert!(silent >= Duration::from_secs(39) && silent < Duration::from_secs(60), "{silent:?}");
+    assert!(silent >= Duration::from_secs(39) && silent < Duration::from_mins(1), "{silent:?}");
 }
 
 #[test]
