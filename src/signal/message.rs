@@ -83,7 +83,6 @@ pub(super) struct Standing<'a> {
 
 /// The answer to a request.
 #[derive(Serialize, Debug)]
-#[expect(clippy::large_enum_variant, reason = "it is written at once and never kept")]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Reply<'a> {
     Ok {

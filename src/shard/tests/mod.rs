@@ -1,8 +1,8 @@
 //! Shards without sockets: two of them, whose mail is carried by hand.
 
 mod browser;
-mod trace;
 mod exchanges;
+mod trace;
 
 use super::*;
 use crate::base::{FlowId, Key, Map, Now, Random, RealmId, ShardId, SocketId};

@@ -72,7 +72,9 @@ impl Desk {
                 Output::Send { text, .. } => schema::check_message(text),
                 Output::Respond { body, .. } => match serde_json::from_str(body).unwrap() {
                     Value::Array(events) => {
-                        events.iter().for_each(|event| schema::check_message(&event.to_string()));
+                        for event in &events {
+                            schema::check_message(&event.to_string());
+                        }
                     }
                     _ => schema::check_message(body),
                 },

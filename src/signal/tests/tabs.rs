@@ -4,7 +4,7 @@ use super::*;
 
 struct Tabs {
     desk: Desk,
-    tabs: Vec<FlowId>,
+    flows: Vec<FlowId>,
     leg: LegId,
     call: String,
 }
@@ -26,7 +26,7 @@ fn ringing(count: u32) -> Tabs {
     rung.sort();
     assert_eq!(rung, tabs);
     desk.quiet();
-    Tabs { desk, tabs, leg, call }
+    Tabs { desk, flows: tabs, leg, call }
 }
 
 fn ended(call: &str, reason: &str, code: u16) -> Value {
@@ -35,7 +35,7 @@ fn ended(call: &str, reason: &str, code: u16) -> Value {
 
 #[test]
 fn the_first_answer_wins_and_the_others_hear_it() {
-    let Tabs { mut desk, tabs, leg, call } = ringing(3);
+    let Tabs { mut desk, flows: tabs, leg, call } = ringing(3);
     // All alert their user; the caller hears it once.
     let alerts = json!({"type": "ringing", "id": 2, "call": call});
     desk.does(tabs[0], &alerts);
@@ -62,7 +62,7 @@ fn the_first_answer_wins_and_the_others_hear_it() {
 
 #[test]
 fn a_caller_that_gives_up_is_heard_by_all() {
-    let Tabs { mut desk, tabs, leg, call } = ringing(2);
+    let Tabs { mut desk, flows: tabs, leg, call } = ringing(2);
     desk.command(Command::End { leg, reason: Cause::Cancelled.into() });
     desk.tells(tabs[1], &ended(&call, "cancelled", 487));
     desk.tells(tabs[0], &ended(&call, "cancelled", 487));
@@ -72,7 +72,7 @@ fn a_caller_that_gives_up_is_heard_by_all() {
 
 #[test]
 fn one_that_is_busy_lets_the_others_ring_and_the_last_ends_it() {
-    let Tabs { mut desk, tabs, leg, call } = ringing(3);
+    let Tabs { mut desk, flows: tabs, leg, call } = ringing(3);
     let busy = json!({"type": "reject", "id": 2, "call": call, "reason": "busy"});
     for place in [2, 0] {
         desk.does(tabs[place], &busy);
@@ -86,7 +86,7 @@ fn one_that_is_busy_lets_the_others_ring_and_the_last_ends_it() {
 
 #[test]
 fn one_that_declines_declines_for_all() {
-    let Tabs { mut desk, tabs, leg, call } = ringing(2);
+    let Tabs { mut desk, flows: tabs, leg, call } = ringing(2);
     desk.does(tabs[0], &json!({"type": "reject", "id": 2, "call": call}));
     desk.tells(tabs[1], &ended(&call, "declined", 603));
     desk.tells(tabs[0], &ended(&call, "declined", 603));
@@ -95,7 +95,7 @@ fn one_that_declines_declines_for_all() {
 
 #[test]
 fn a_tab_that_goes_takes_the_call_along_only_if_it_is_the_last() {
-    let Tabs { mut desk, tabs, leg, call } = ringing(2);
+    let Tabs { mut desk, flows: tabs, leg, call } = ringing(2);
     desk.input(Input::Closed { flow: tabs[1] });
     desk.pass(Duration::from_mins(2));
     desk.quiet();
@@ -106,7 +106,7 @@ fn a_tab_that_goes_takes_the_call_along_only_if_it_is_the_last() {
 
 #[test]
 fn a_newer_offer_reaches_all_that_ring() {
-    let Tabs { mut desk, tabs, leg, call } = ringing(2);
+    let Tabs { mut desk, flows: tabs, leg, call } = ringing(2);
     desk.command(Command::Offer { leg, offer: sdp("8") });
     for tab in [tabs[1], tabs[0]] {
         let (to, update) = desk.sent();
