@@ -96,6 +96,8 @@ counters! {
         stun_unknown,
         /// Binding requests with a wrong signature, or from another far side than described.
         stun_unauthenticated,
+        /// Binding requests to an offer of ours before its answer.
+        stun_undescribed,
         /// Binding requests that str0m did not answer with success.
         stun_refused,
         /// Binding requests from more addresses than one peer may have.

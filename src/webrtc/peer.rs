@@ -275,6 +275,12 @@ impl Peer {
         let Some(used) = (if fresh { self.pending.as_ref() } else { Some(&self.current) }) else {
             return Ok(());
         };
+        if used.remote.is_none() && self.fingerprints.is_none() {
+            // An offer may ring at several tabs: until the answer says whose it is, nobody is heard. The far side
+            // checks again.
+            ctx.counters.stun_undescribed += 1;
+            return Ok(());
+        }
         let expected = used.remote.as_deref().is_none_or(|remote| remote == check.remote);
         if used.ufrag != check.local || !expected || !check.knows(&used.pwd) {
             ctx.counters.stun_unauthenticated += 1;
