@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(long, global = true, value_name = "FIRST-LAST", value_parser = parse_ports)]
     pub rtp_ports: Option<RangeInclusive<u16>>,
     /// A SIP server by name and address, beside those of the file or in place of the one with that name. May be said
-    /// again
+    /// again. Where there is only one, users' calls go there unless a route says otherwise
     #[arg(long, global = true, value_name = "NAME=ADDR:PORT", value_parser = trunk)]
     pub trunk: Vec<(String, SocketAddr)>,
     /// Address for metrics, health, and the commands calls and trace; off for none [default: 127.0.0.1:9080]

@@ -165,6 +165,8 @@ fn call_of(file: &File, shards: u8) -> call::Config {
         signalling_grace: seconds(file.calls.signalling_grace_s),
         browser_grace: seconds(file.calls.browser_grace_s),
         media_timeout: Some(file.calls.media_timeout_s).filter(|&s| s > 0).map(seconds),
+        // With one SIP server there is no choice to be made by routes.
+        default_trunk: (file.trunk.len() == 1).then_some(TrunkId(0)),
         // The SIP stack watches its trunks itself.
         first_reply: None,
         ..call::Config::default()

@@ -59,6 +59,12 @@ impl<'a> Plan<'a> {
         self
     }
 
+    /// Other seconds for the calls that run when it is told to end.
+    pub fn drain(mut self, seconds: u64) -> Self {
+        self.text = self.text.replace("drain_s = 2\n", &format!("drain_s = {seconds}\n"));
+        self
+    }
+
     /// A SIP server at `port`, called `name`, for `domain`.
     pub fn trunk(mut self, name: &str, port: u16, domain: &str) -> Self {
         let domain = if domain.is_empty() { String::new() } else { format!("domain = \"{domain}\"\n") };
@@ -159,16 +165,24 @@ impl Gateway {
         self.process.error_line(&self.log, wanted)
     }
 
-    /// What the admin address answers.
+    /// What the admin address answers, which must be good news.
     #[track_caller]
     pub fn ask_admin(&self, path: &str) -> String {
+        let (status, body) = self.ask(path);
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    /// The status and body of what the admin address answers.
+    #[track_caller]
+    pub fn ask(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.admin).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200 "), "{text}");
-        body.to_owned()
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        (status.unwrap_or_else(|| panic!("{text}")), body.to_owned())
     }
 
     /// The page's address.

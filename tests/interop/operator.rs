@@ -2,7 +2,9 @@
 
 use super::browser::Browser;
 use super::gateway::{Gateway, Plan};
-use super::scene::Scene;
+use super::phone::Phone;
+use super::scene::{Scene, until};
+use super::sipp;
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
 
@@ -87,10 +89,17 @@ fn a_changed_certificate_is_taken_up_and_a_broken_one_is_not_while_a_call_goes_o
     };
     let (chain, key) = certificate();
     let (chain_file, key_file) = (scene.write("chain.pem", chain), scene.write("key.pem", key));
-    let mut gateway = Plan::new(&scene).user("alice").https(&chain_file, &key_file).start();
+    let phone = Phone::new(600.0);
+    let mut callee = sipp::Plan::new(&scene, "sipp", "uas").rtp(phone.port).listen();
+    // One trunk and no route: calls go there.
+    let plan = Plan::new(&scene).trunk("pbx", callee.port, "").user("alice");
+    let mut gateway = plan.https(&chain_file, &key_file).start();
     let mut browser = Browser::start(&scene, "browser", 1_000.0);
     browser.open(&format!("https://{}/", gateway.http));
     browser.sign_in("alice");
+    browser.dial("bob");
+    phone.call(callee.far_media("INVITE"));
+    browser.assert_hears(600.0);
 
     scene.write("chain.pem", "nonsense");
     gateway.line(|line| line.starts_with("certificate: the old one stays") && line.contains("chain.pem"));
@@ -98,11 +107,40 @@ fn a_changed_certificate_is_taken_up_and_a_broken_one_is_not_while_a_call_goes_o
     scene.write("key.pem", key);
     scene.write("chain.pem", chain);
     gateway.line(|line| line.starts_with("certificate: read anew"));
-    // The connection that stood goes on, and a new page comes by the new certificate.
+    // The WebSocket that stood goes on with its call, and a new page comes by the new certificate.
+    browser.assert_hears(600.0);
+    browser.hangup();
+    assert_eq!(browser.await_end().0, "hangup");
+    callee.assert_success();
     browser.sign_out();
     browser.open(&format!("https://{}/example.html", gateway.http));
     browser.shows("#call", "");
     gateway.assert_alive();
+}
+
+#[test]
+fn a_gateway_that_drains_is_not_ready_and_lets_its_call_go_on() {
+    let scene = Scene::new("operator_drain");
+    let phone = Phone::new(600.0);
+    let mut callee = sipp::Plan::new(&scene, "sipp", "uas").rtp(phone.port).listen();
+    let plan = Plan::new(&scene).drain(30).trunk("pbx", callee.port, "");
+    let mut gateway = plan.user("alice").user("carol").start();
+    let mut browser = Browser::start(&scene, "browser", 1_000.0);
+    browser.open(&gateway.url("/"));
+    browser.sign_in("alice");
+    browser.dial("bob");
+    phone.call(callee.far_media("INVITE"));
+    browser.assert_hears(600.0);
+    assert_eq!(gateway.ask("/readyz").0, 200);
+    gateway.terminate();
+    until("a load balancer to be told", || (gateway.ask("/readyz").0 == 503).then_some(()));
+    assert_eq!(gateway.ask("/readyz").1, "{\"status\":\"draining\"}");
+    assert_eq!(gateway.ask("/healthz").0, 200, "it lives on");
+    phone.assert_hears("the SIP phone", 1_000.0);
+    browser.assert_hears(600.0);
+    browser.hangup();
+    callee.assert_success();
+    assert!(gateway.end().success(), "with its last call");
 }
 
 #[test]
