@@ -61,7 +61,7 @@ impl Bed {
     /// `first` has SRTP where there is a profile; the other side is RTP.
     fn new(profile: Option<Profile>, calls: usize) -> Bed {
         let ports = 16_384..=32_767;
-        let realms = vec![Realm { address: Ipv4Addr::LOCALHOST.into(), ports }];
+        let realms = vec![Realm { address: Ipv4Addr::LOCALHOST.into(), ports, shared: false }];
         let config = Config { realms, legs: 2 * calls, ..Config::default() };
         let plane = Plane::new(ShardId(0), Arc::new(config), Random::from_number(1));
         let now = Now { instant: Instant::now(), unix: Duration::from_secs(1) };
@@ -100,7 +100,7 @@ impl Bed {
         let mut port = None;
         while let Some(output) = self.plane.poll_output() {
             match output {
-                Output::Bind { realm, port } => {
+                Output::Bind { realm, port, .. } => {
                     let socket = SocketId::new(ShardId(0), 0, u32::from(port) - 16_384);
                     self.plane.bound(self.now, realm, port, socket);
                 }

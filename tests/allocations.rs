@@ -48,7 +48,7 @@ fn party(plane: &mut Plane, now: Now, mint: &mut Mint, profile: Option<Profile>,
     while let Some(output) = plane.poll_output() {
         let of = |port: u16| SocketId::new(ShardId(0), 0, u32::from(port));
         match output {
-            Output::Bind { realm, port } => plane.bound(now, realm, port, of(port)),
+            Output::Bind { realm, port, .. } => plane.bound(now, realm, port, of(port)),
             Output::Event(Event::Opened { address, .. }) => {
                 socket = address.map(|address| of(address.port()));
             }

@@ -17,7 +17,7 @@ fn fits(kind: Kind, media: &Media) -> bool {
         (Kind::Web, Protocol::UdpTlsRtpSavpf | Protocol::UdpTlsRtpSavp | Protocol::RtpSavpf) => {
             media.rtcp_mux
         }
-        (Kind::Rtp(_), Protocol::RtpAvp | Protocol::RtpAvpf) => true,
+        (Kind::Rtp(_) | Kind::Shared(_), Protocol::RtpAvp | Protocol::RtpAvpf) => true,
         _ => false,
     }
 }

@@ -227,8 +227,7 @@ impl Calls {
     /// Both halves of a call. `None` where a trunk is not known.
     fn halves(&mut self, incoming: &Incoming, target: &Target) -> Option<(Half, Half)> {
         let config = self.core.config.clone();
-        let rtp =
-            |trunk: TrunkId| config.trunk(trunk).map(|trunk| (Kind::Rtp(trunk.realm), trunk.codecs.clone()));
+        let rtp = |trunk: TrunkId| config.trunk(trunk).map(|trunk| (trunk.media(), trunk.codecs.clone()));
         let (kind, allowed) = match (incoming.leg.side(), &incoming.source) {
             (Side::Web, _) => (Kind::Web, config.browser.clone()),
             (Side::Sip, Source::Trunk(trunk)) => rtp(*trunk)?,

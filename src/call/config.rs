@@ -2,6 +2,7 @@
 
 use crate::base::{Map, RealmId};
 use crate::leg::{Account, Reason, Source, TrunkId};
+use crate::media;
 use crate::sdp::Codec;
 use std::time::Duration;
 
@@ -78,6 +79,15 @@ pub struct Trunk {
     pub realm: RealmId,
     /// Codecs allowed towards it, with their events. See [`codecs`].
     pub codecs: Vec<Codec>,
+    /// Its calls' RTP shares a port: each call of it has an address of its own.
+    pub shared_rtp_ports: bool,
+}
+
+impl Trunk {
+    /// How RTP of its calls goes.
+    pub fn media(&self) -> media::Kind {
+        if self.shared_rtp_ports { media::Kind::Shared(self.realm) } else { media::Kind::Rtp(self.realm) }
+    }
 }
 
 /// Whence a call must come for a route.

@@ -198,7 +198,12 @@ fn call_of(file: &File, shards: u8) -> call::Config {
 
 fn call_trunk(trunk: &Trunk) -> call::Trunk {
     let names: Vec<&str> = trunk.codecs.iter().map(|codec| codec.get_ref().as_str()).collect();
-    call::Trunk { name: trunk.name.get_ref().clone(), realm: RealmId(0), codecs: call::codecs(&names) }
+    call::Trunk {
+        name: trunk.name.get_ref().clone(),
+        realm: RealmId(0),
+        codecs: call::codecs(&names),
+        shared_rtp_ports: trunk.shared_rtp_ports,
+    }
 }
 
 fn webrtc_of(file: &File, shards: u8, identity: webrtc::Identity) -> webrtc::Config {
@@ -218,6 +223,7 @@ fn media_of(file: &File) -> media::Config {
         realms: vec![media::Realm {
             address: file.media.advertise.unwrap_or(file.media.listen),
             ports: file.media.rtp_ports.clone(),
+            shared: file.trunk.iter().any(|trunk| trunk.shared_rtp_ports),
         }],
         legs: 2 * file.limits.calls as usize,
         ..media::Config::default()

@@ -128,6 +128,7 @@ fn trunks_and_users(lines: &mut Lines, file: &File) {
         lines.some("realm", &trunk.realm);
         lines.raw("accept", list(&trunk.accept));
         lines.raw("codecs", list(trunk.codecs.iter().map(toml::Spanned::get_ref)));
+        lines.raw("shared_rtp_ports", trunk.shared_rtp_ports);
     }
     for user in &file.user {
         lines.table("[[user]]");
@@ -175,6 +176,7 @@ mod tests {
             username = "gw"
             password = "hush1"
             codecs = ["opus", "pcmu"]
+            shared_rtp_ports = true
             [[user]]
             name = "alice"
             password = "hush2"

@@ -32,6 +32,8 @@ pub struct Realm {
     pub address: IpAddr,
     /// The ports of this shard: RTP on even ones, RTCP on the odd ones after them.
     pub ports: RangeInclusive<u16>,
+    /// One pair of them is for all legs of [`Kind::Shared`](super::Kind::Shared).
+    pub shared: bool,
 }
 
 /// From where an RTP leg is heard (RFC 7362).
@@ -47,7 +49,11 @@ pub enum Latch {
 impl Default for Config {
     fn default() -> Self {
         Config {
-            realms: vec![Realm { address: IpAddr::V4(Ipv4Addr::LOCALHOST), ports: 16_384..=32_767 }],
+            realms: vec![Realm {
+                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                ports: 16_384..=32_767,
+                shared: false,
+            }],
             legs: 10_000,
             sources: 16,
             paths: 4,
@@ -130,6 +136,8 @@ crate::base::counters! {
         legs_full,
         /// Refused: no port was free.
         ports_full,
+        /// Refused: on a shared port another leg's party has the same address.
+        shared_taken,
         /// Refused: a command for a leg that is not, or that can't be (joined to itself, keys used before).
         commands_refused,
         /// Ports that could not be bound.

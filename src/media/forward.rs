@@ -85,6 +85,14 @@ impl Plane {
             Some(&(Some(known), what)) if known == socket => what,
             _ => Use::None,
         };
+        let what = if what == Use::Shared {
+            let Some(&party) = self.parties.get(&(socket, from)) else {
+                return self.drop(why!(dropped_source));
+            };
+            party
+        } else {
+            what
+        };
         match (what, classify(packet.bytes())) {
             (Use::Rtp(slot), Class::Rtp) => {
                 let sent = self.relay_rtp(now, slot, from, packet);
@@ -98,7 +106,7 @@ impl Plane {
                 let taken = self.take_rtcp(now, slot, from, packet);
                 self.conclude_rtcp(taken)
             }
-            (Use::None | Use::Stock, _) => self.drop(why!(dropped_stale)),
+            (Use::None | Use::Stock | Use::Shared, _) => self.drop(why!(dropped_stale)),
             _ => self.drop(why!(dropped_class)),
         }
     }

@@ -6,7 +6,7 @@ use super::latch::Latch;
 use super::ports::Pair;
 use super::reception::Reception;
 use super::timeline::Timeline;
-use super::{Agreed, Codec, Format, Kind, srtp};
+use super::{Agreed, Codec, Event, Format, Kind, srtp};
 use crate::base::{LegId, Random, SocketId, TimerId};
 use crate::rtp::Keys;
 use smallvec::SmallVec;
@@ -104,6 +104,8 @@ pub(super) struct Leg {
     /// Verified addresses of a web leg, the newest last.
     pub(super) paths: SmallVec<[SocketAddr; 2]>,
     pub(super) pair: Option<Pair>,
+    /// The pair is not its own: where on it the party is heard from.
+    pub(super) shared: Option<SmallVec<[(SocketId, SocketAddr); 2]>>,
     pub(super) cname: String,
     pub(super) timer: Option<TimerId>,
     pub(super) round_trip: Option<Duration>,
@@ -152,6 +154,7 @@ impl Leg {
             retired: SmallVec::new(),
             paths: SmallVec::new(),
             pair: None,
+            shared: None,
             // Short-term persistent, and unlinkable across calls (RFC 7022 section 4.2).
             cname: random.token(16),
             timer: None,
@@ -159,6 +162,11 @@ impl Leg {
             remote_lost: 0,
             remote_jitter: 0,
         }
+    }
+
+    /// What is told of a leg whose media side stands ready.
+    pub(super) fn opened(&self, address: Option<SocketAddr>) -> Event {
+        Event::Opened { leg: self.id, address, ssrc: self.outbound.ssrc, cname: self.cname.clone() }
     }
 
     /// Takes what the descriptions agree on. True where the party is another, or elsewhere, than before: another fork.
@@ -216,10 +224,18 @@ impl Leg {
                 let socket = web[usize::from(path.is_ipv6())]?;
                 Some((socket, path))
             }),
-            Kind::Rtp(_) => {
+            Kind::Rtp(_) | Kind::Shared(_) => {
                 self.pair.and_then(|pair| self.inbound.latch.target().map(|target| (pair.rtp, target)))
             }
         };
+    }
+
+    /// From where the party of a leg on a shared pair is heard, on which socket.
+    pub(super) fn sources(&self) -> SmallVec<[(SocketId, SocketAddr); 2]> {
+        let Some(pair) = self.pair else { return SmallVec::new() };
+        let rtp = self.inbound.latch.target().map(|from| (pair.rtp, from));
+        let rtcp = self.inbound.rtcp_latch.target().map(|from| (pair.rtcp, from)).filter(|_| !self.muxed());
+        rtp.into_iter().chain(rtcp).collect()
     }
 
     /// Where RTCP to the party goes.

@@ -32,6 +32,9 @@ pub enum Kind {
     Web,
     /// Through a port of its own, as RTP.
     Rtp(RealmId),
+    /// Through the port that legs of the realm share, as RTP: each is told by its party's address, which no two may
+    /// have. Through a port of its own where the realm shares none.
+    Shared(RealmId),
 }
 
 /// A codec with the payload type numbers of one leg.
@@ -140,7 +143,7 @@ pub enum Event {
         /// The RTCP CNAME of what we send to this leg.
         cname: String,
     },
-    /// No port or no slot was free.
+    /// No port or no slot was free, or on a shared port another leg's party has the address that was agreed on.
     Full {
         /// The leg.
         leg: LegId,
@@ -191,6 +194,8 @@ pub enum Output {
         realm: RealmId,
         /// The port.
         port: u16,
+        /// Many legs will share it: datagrams come in batches.
+        shared: bool,
     },
     /// Close a socket.
     Unbind {

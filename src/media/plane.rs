@@ -7,6 +7,7 @@ use super::ports::{Outcome, Ports};
 use super::{Agreed, Command, Event, Kind, Output};
 use crate::base::{Deadline, Key, LegId, Map, Now, Packet, Random, RealmId, ShardId, SocketId, Wheel};
 use crate::rtp::Keys;
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub(super) enum Use {
     Rtp(usize),
     /// RTCP of the leg in this slot.
     Rtcp(usize),
+    /// RTP or RTCP of the leg whose party has the address that it comes from.
+    Shared,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +43,8 @@ pub struct Plane {
     free: VecDeque<usize>,
     pub(super) slots: Map<LegId, usize>,
     pub(super) paths: Map<SocketAddr, usize>,
+    // Parties of legs on shared sockets.
+    pub(super) parties: Map<(SocketId, SocketAddr), Use>,
     // By `SocketId::slot`.
     pub(super) sockets: Vec<(Option<SocketId>, Use)>,
     pub(super) web: [Option<SocketId>; 2],
@@ -70,6 +75,7 @@ impl Plane {
             free: VecDeque::new(),
             slots: Map::default(),
             paths: Map::default(),
+            parties: Map::default(),
             sockets: Vec::new(),
             web: [None; 2],
             ports,
@@ -120,7 +126,13 @@ impl Plane {
         }
         match outcome {
             Outcome::Stray => self.outputs.push_back(Output::Unbind { socket }),
-            Outcome::Ready => self.serve(index),
+            Outcome::Ready => {
+                if let Some(pair) = self.ports[index].shared().filter(|pair| pair.port == port & !1) {
+                    self.assign(pair.rtp, Use::Shared);
+                    self.assign(pair.rtcp, Use::Shared);
+                }
+                self.serve(index);
+            }
             outcome => self.on_failed_pair(now, index, outcome),
         }
     }
@@ -233,8 +245,7 @@ impl Plane {
             return Some(());
         }
         let leg = Box::new(Leg::new(id, kind, &mut self.random));
-        let opened =
-            Event::Opened { leg: id, address: None, ssrc: leg.outbound.ssrc, cname: leg.cname.clone() };
+        let opened = leg.opened(None);
         let slot = self.free.pop_front().unwrap_or(self.legs.len());
         if slot == self.legs.len() {
             self.legs.push(Some(leg));
@@ -244,7 +255,8 @@ impl Plane {
         self.slots.insert(id, slot);
         match kind {
             Kind::Web => self.tell(opened),
-            Kind::Rtp(realm) => {
+            Kind::Shared(realm) if self.share(slot, realm).is_some() => {}
+            Kind::Rtp(realm) | Kind::Shared(realm) => {
                 let realm = usize::from(realm.0);
                 if realm >= self.ports.len() {
                     self.forget(id);
@@ -258,6 +270,40 @@ impl Plane {
             }
         }
         Some(())
+    }
+
+    /// Lets a leg share its realm's pair. `None` where there is none.
+    fn share(&mut self, slot: usize, realm: RealmId) -> Option<()> {
+        let ports = self.ports.get(usize::from(realm.0))?;
+        let (pair, address) = (ports.shared()?, ports.realm.address);
+        let leg = self.legs[slot].as_deref_mut()?;
+        (leg.pair, leg.shared) = (Some(pair), Some(SmallVec::new()));
+        let event = leg.opened(Some(SocketAddr::new(address, pair.port)));
+        self.tell(event);
+        Some(())
+    }
+
+    /// Hears the leg on its shared pair from where its party is now. False where another leg's party is there.
+    fn settle_shared(&mut self, slot: usize) -> bool {
+        let Some(leg) = self.legs[slot].as_deref_mut() else { return true };
+        let wanted = leg.sources();
+        let Some(old) = leg.shared.as_mut() else { return true };
+        if *old == wanted {
+            return true;
+        }
+        for source in old.drain(..) {
+            self.parties.remove(&source);
+        }
+        if wanted.iter().any(|source| self.parties.contains_key(source)) {
+            return false;
+        }
+        old.clone_from(&wanted);
+        let rtp = leg.pair.map(|pair| pair.rtp);
+        for source in wanted {
+            let what = if Some(source.0) == rtp { Use::Rtp(slot) } else { Use::Rtcp(slot) };
+            self.parties.insert(source, what);
+        }
+        true
     }
 
     /// Gives ports to the legs that wait, and asks for more.
@@ -274,12 +320,7 @@ impl Plane {
             let Some(leg) = self.legs[slot].as_deref_mut() else { continue };
             leg.pair = Some(pair);
             leg.aim(self.web);
-            let event = Event::Opened {
-                leg: id,
-                address: Some(SocketAddr::new(self.ports[realm].realm.address, pair.port)),
-                ssrc: leg.outbound.ssrc,
-                cname: leg.cname.clone(),
-            };
+            let event = leg.opened(Some(SocketAddr::new(self.ports[realm].realm.address, pair.port)));
             self.outputs.push_back(Output::Event(event));
         }
         self.refill(realm);
@@ -287,9 +328,9 @@ impl Plane {
 
     fn refill(&mut self, realm: usize) {
         let wanted = self.config.stock + self.waiting[realm].len();
-        while let Some(port) = self.ports[realm].ask(wanted) {
+        while let Some((port, shared)) = self.ports[realm].ask(wanted) {
             for port in [port, port + 1] {
-                self.outputs.push_back(Output::Bind { realm: RealmId(realm as u8), port });
+                self.outputs.push_back(Output::Bind { realm: RealmId(realm as u8), port, shared });
             }
         }
     }
@@ -317,6 +358,12 @@ impl Plane {
             leg.timer = Some(self.timers.insert(deadline, Timer::Report(id)));
         }
         let partner = leg.partner;
+        if !self.settle_shared(slot) {
+            self.forget(id);
+            self.counters.shared_taken += 1;
+            self.tell(Event::Full { leg: id });
+            return Some(());
+        }
         self.map(slot);
         if let Some(partner) = partner {
             self.map(partner);
@@ -412,7 +459,8 @@ impl Plane {
         self.leg(id)?;
         self.write_bye(now, id);
         let leg = self.forget(id)?;
-        let (Some(pair), Kind::Rtp(realm)) = (leg.pair, leg.kind) else { return Some(()) };
+        let (Kind::Rtp(realm) | Kind::Shared(realm)) = leg.kind else { return Some(()) };
+        let Some(pair) = leg.pair.filter(|_| leg.shared.is_none()) else { return Some(()) };
         for socket in [pair.rtp, pair.rtcp] {
             self.assign(socket, Use::None);
             self.outputs.push_back(Output::Unbind { socket });
@@ -435,7 +483,10 @@ impl Plane {
         if let Some(timer) = leg.timer {
             self.timers.cancel(timer);
         }
-        if let Kind::Rtp(realm) = leg.kind
+        for source in leg.shared.iter().flatten() {
+            self.parties.remove(source);
+        }
+        if let Kind::Rtp(realm) | Kind::Shared(realm) = leg.kind
             && leg.pair.is_none()
             && let Some(waiting) = self.waiting.get_mut(usize::from(realm.0))
         {
@@ -458,7 +509,7 @@ impl Plane {
                 assert_eq!(of(partner).and_then(|partner| partner.partner), Some(slot), "joined one way");
             }
             assert!(leg.paths.iter().all(|path| self.paths.get(path) == Some(&slot)));
-            if let Some(pair) = leg.pair {
+            if let Some(pair) = leg.pair.filter(|_| leg.shared.is_none()) {
                 for (socket, what) in [(pair.rtp, Use::Rtp(slot)), (pair.rtcp, Use::Rtcp(slot))] {
                     assert_eq!(self.sockets[socket.slot() as usize], (Some(socket), what));
                 }
@@ -467,7 +518,10 @@ impl Plane {
         }
         assert_eq!(self.paths.len(), self.legs.iter().flatten().map(|leg| leg.paths.len()).sum::<usize>());
         let used = |what: &Use| matches!(what, Use::Rtp(_) | Use::Rtcp(_));
-        let pairs = self.legs.iter().flatten().filter(|leg| leg.pair.is_some()).count();
+        let owns = |leg: &Leg| leg.pair.is_some() && leg.shared.is_none();
+        let pairs = self.legs.iter().flatten().filter(|leg| owns(leg)).count();
+        let sources = self.legs.iter().flatten().flat_map(|leg| leg.shared.iter().flatten());
+        assert_eq!(sources.inspect(|it| assert!(self.parties.contains_key(it))).count(), self.parties.len());
         assert_eq!(self.sockets.iter().filter(|(_, what)| used(what)).count(), 2 * pairs);
         self.ports.iter().for_each(Ports::check);
     }

@@ -35,12 +35,21 @@ pub(super) enum Outcome {
     Stray,
 }
 
+/// A pair that is asked for, by its even port.
+#[derive(Debug)]
+struct Asked {
+    port: u16,
+    shared: bool,
+    halves: [Half; 2],
+}
+
 #[derive(Debug)]
 pub(super) struct Ports {
     pub(super) realm: Realm,
     free: VecDeque<u16>,
-    asked: Vec<(u16, [Half; 2])>,
+    asked: Vec<Asked>,
     stock: VecDeque<Pair>,
+    shared: Option<Pair>,
     resting: usize,
     used: usize,
     failures: u32,
@@ -60,6 +69,7 @@ impl Ports {
             free,
             asked: Vec::new(),
             stock: VecDeque::new(),
+            shared: None,
             resting: 0,
             used: 0,
             failures: 0,
@@ -67,35 +77,48 @@ impl Ports {
         }
     }
 
-    /// The next pair to be bound (its even port), while stock and what is asked for are fewer than `wanted`.
-    pub(super) fn ask(&mut self, wanted: usize) -> Option<u16> {
-        if self.failures >= PATIENCE || self.stock.len() + self.asked.len() >= wanted {
+    /// The next pair to be bound (its even port) and whether it will be shared, while stock and what is asked for are
+    /// fewer than `wanted`.
+    pub(super) fn ask(&mut self, wanted: usize) -> Option<(u16, bool)> {
+        let shared =
+            self.realm.shared && self.shared.is_none() && !self.asked.iter().any(|asked| asked.shared);
+        if self.failures >= PATIENCE || (!shared && self.stock.len() + self.coming() >= wanted) {
             return None;
         }
         let port = self.free.pop_front()?;
-        self.asked.push((port, [Half::Asked; 2]));
-        Some(port)
+        self.asked.push(Asked { port, shared, halves: [Half::Asked; 2] });
+        Some((port, shared))
     }
 
-    /// How many pairs are on their way.
+    /// How many pairs for single legs are on their way.
     pub(super) fn coming(&self) -> usize {
-        self.asked.len()
+        self.asked.iter().filter(|asked| !asked.shared).count()
+    }
+
+    /// The pair that legs share.
+    pub(super) fn shared(&self) -> Option<Pair> {
+        self.shared
     }
 
     fn answer(&mut self, port: u16, half: Half) -> Outcome {
-        let Some(place) = self.asked.iter().position(|(even, _)| *even == port & !1) else {
+        let Some(place) = self.asked.iter().position(|asked| asked.port == port & !1) else {
             return Outcome::Stray;
         };
-        let (even, halves) = &mut self.asked[place];
-        let (even, this) = (*even, &mut halves[usize::from(port & 1)]);
+        let Asked { port: even, shared, ref mut halves } = self.asked[place];
+        let this = &mut halves[usize::from(port & 1)];
         if *this != Half::Asked {
             return Outcome::Stray;
         }
         *this = half;
         let outcome = match *halves {
             [Half::Bound(rtp), Half::Bound(rtcp)] => {
-                self.stock.push_back(Pair { port: even, rtp, rtcp });
+                let pair = Pair { port: even, rtp, rtcp };
                 self.failures = 0;
+                if shared {
+                    self.shared = Some(pair);
+                } else {
+                    self.stock.push_back(pair);
+                }
                 Outcome::Ready
             }
             [Half::Asked, _] | [_, Half::Asked] => return Outcome::Pending,
@@ -150,7 +173,12 @@ impl Ports {
 
     /// Every pair is in one place.
     pub(super) fn check(&self) {
-        let count = self.free.len() + self.asked.len() + self.stock.len() + self.resting + self.used;
+        let count = self.free.len()
+            + self.asked.len()
+            + self.stock.len()
+            + self.resting
+            + self.used
+            + usize::from(self.shared.is_some());
         assert_eq!(count, self.all, "a pair of ports was lost or doubled");
     }
 }
@@ -167,7 +195,7 @@ mod tests {
     }
 
     fn ports(range: std::ops::RangeInclusive<u16>) -> Ports {
-        Ports::new(Realm { address: Ipv4Addr::LOCALHOST.into(), ports: range }, 0)
+        Ports::new(Realm { address: Ipv4Addr::LOCALHOST.into(), ports: range, shared: false }, 0)
     }
 
     #[test]
@@ -175,11 +203,11 @@ mod tests {
         let mut some = ports(11..=17);
         assert_eq!(
             [some.ask(9), some.ask(9), some.ask(9), some.ask(9)],
-            [Some(12), Some(14), Some(16), None]
+            [Some((12, false)), Some((14, false)), Some((16, false)), None]
         );
         assert_eq!(ports(10..=10).ask(9), None);
         assert_eq!(ports(0..=1).ask(9), None);
-        assert_eq!(ports(65_534..=65_535).ask(9), Some(65_534));
+        assert_eq!(ports(65_534..=65_535).ask(9), Some((65_534, false)));
         assert_eq!(some.bound(12, socket(1)), Outcome::Pending);
         assert_eq!(some.bound(12, socket(2)), Outcome::Stray);
         assert_eq!(some.bound(13, socket(2)), Outcome::Ready);
@@ -191,16 +219,16 @@ mod tests {
     #[test]
     fn a_taken_port_is_skipped_and_its_sibling_closed() {
         let mut some = ports(10..=13);
-        assert_eq!(some.ask(1), Some(10));
+        assert_eq!(some.ask(1), Some((10, false)));
         assert_eq!(some.ask(1), None, "enough are on their way");
         assert_eq!(some.failed(11), Outcome::Pending);
         assert_eq!(some.bound(10, socket(1)), Outcome::Failed(10, Some(socket(1))));
-        assert_eq!(some.ask(1), Some(12));
+        assert_eq!(some.ask(1), Some((12, false)));
         assert_eq!(some.failed(12), Outcome::Pending);
         assert_eq!(some.failed(13), Outcome::Failed(12, None));
         assert_eq!(some.ask(1), None);
         some.rested(10);
-        assert_eq!(some.ask(1), Some(10));
+        assert_eq!(some.ask(1), Some((10, false)));
         some.check();
     }
 
@@ -208,7 +236,7 @@ mod tests {
     fn an_address_that_is_gone_is_not_asked_for_without_end() {
         let mut some = ports(1000..=2000);
         let mut asked = 0;
-        while let Some(port) = some.ask(4) {
+        while let Some((port, _)) = some.ask(4) {
             asked += 1;
             some.failed(port);
             some.failed(port + 1);

@@ -56,8 +56,8 @@ impl Loop {
     pub(super) fn outputs(&mut self, now: Now) {
         self.carry_out(now);
         for _ in 0..BINDS {
-            let Some((realm, port)) = self.binds.pop_front() else { break };
-            let socket = self.bind(realm, port);
+            let Some((realm, port, shared)) = self.binds.pop_front() else { break };
+            let socket = self.bind(realm, port, shared);
             self.counters.bind_failed += u64::from(socket.is_none());
             self.core.bound(now, realm, port, socket);
         }
@@ -70,11 +70,12 @@ impl Loop {
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Send { socket, to, data } => self.send(now, socket, to, &data),
-                Output::Bind { realm, port } => self.binds.push_back((realm, port)),
+                Output::Bind { realm, port, shared } => self.binds.push_back((realm, port, shared)),
                 Output::Unbind { socket } => {
                     // A leg's last report may still wait to be sent by it.
                     self.sockets.send(&mut self.own);
                     self.sockets.remove(socket);
+                    self.wide.retain(|wide| *wide != socket);
                 }
                 Output::Write { flow } => self.write_stream(now, flow),
                 Output::Close { flow } => self.close_stream(flow),
@@ -109,14 +110,21 @@ impl Loop {
         self.counters.records_shed += u64::from(!taken);
     }
 
-    pub(super) fn bind(&mut self, realm: RealmId, port: u16) -> Option<SocketId> {
+    pub(super) fn bind(&mut self, realm: RealmId, port: u16, shared: bool) -> Option<SocketId> {
         let realm = self.config.realms.get(usize::from(realm.0))?;
         let options = UdpOptions {
             device: realm.device.clone(),
             dscp: realm.media_dscp,
+            gather: shared,
             ..UdpOptions::new(SocketAddr::new(realm.media, port))
         };
+        let buffer = if shared { self.config.web_media.buffer } else { 0 };
+        let options = UdpOptions { receive_buffer: buffer, send_buffer: buffer, ..options };
         let socket = Udp::open(&options).ok()?;
-        seat_socket(&self.poll, &mut self.sockets, socket, false).ok()
+        let id = seat_socket(&self.poll, &mut self.sockets, socket, shared).ok()?;
+        if shared {
+            self.wide.push(id);
+        }
+        Some(id)
     }
 }

@@ -59,6 +59,8 @@ pub enum Output {
         realm: RealmId,
         /// The port.
         port: u16,
+        /// Many calls will share it.
+        shared: bool,
     },
     /// Close a UDP socket.
     Unbind {

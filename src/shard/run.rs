@@ -76,7 +76,7 @@ pub struct Loop {
     pub(super) ready_sockets: Ready<SocketId>,
     pub(super) ready_sip: Ready<SocketId>,
     pub(super) ready_streams: Ready<FlowId>,
-    pub(super) binds: VecDeque<(RealmId, u16)>,
+    pub(super) binds: VecDeque<(RealmId, u16, bool)>,
     pub(super) records: Option<SyncSender<Box<Record>>>,
     pub(super) mailboxes: Mailboxes,
     pub(super) orders: Receiver<Order>,

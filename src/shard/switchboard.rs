@@ -55,7 +55,9 @@ impl Core {
                 self.tap_media(now, &event);
                 self.calls.handle_input(now, call::Input::Media(event));
             }
-            media::Output::Bind { realm, port } => self.outputs.push_back(Output::Bind { realm, port }),
+            media::Output::Bind { realm, port, shared } => {
+                self.outputs.push_back(Output::Bind { realm, port, shared });
+            }
             media::Output::Unbind { socket } => self.outputs.push_back(Output::Unbind { socket }),
             media::Output::Send { socket, to, data } => {
                 let socket = self.web_socket(socket, to);

@@ -72,6 +72,12 @@ impl<'a> Plan<'a> {
         self
     }
 
+    /// The last trunk's calls share an RTP port.
+    pub fn shared_rtp_ports(mut self) -> Self {
+        self.add(format_args!("shared_rtp_ports = true\n"));
+        self
+    }
+
     /// A browser user, whose password is the name, without a SIP server of its own.
     pub fn user(mut self, name: &str) -> Self {
         self.add(format_args!("[[user]]\nname = \"{name}\"\npassword = \"{name}\"\n"));

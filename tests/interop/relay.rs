@@ -9,21 +9,29 @@ use std::time::Duration;
 /// A gateway between a carrier and an exchange; their ports.
 fn between(scene: &Scene) -> (Gateway, u16, u16) {
     let (carrier, exchange) = (free_port(), free_port());
-    let gateway = Plan::new(scene)
-        .trunk("carrier", carrier, "")
-        .trunk("exchange", exchange, "")
-        .route("carrier", "+49", "exchange")
-        .start();
-    (gateway, carrier, exchange)
+    let plan = Plan::new(scene).trunk("carrier", carrier, "").trunk("exchange", exchange, "");
+    (plan.route("carrier", "+49", "exchange").start(), carrier, exchange)
 }
 
 #[test]
 fn two_sip_phones_hear_each_other() {
     let scene = Scene::new("relay_tones");
-    let (mut gateway, carrier, exchange) = between(&scene);
+    hear_each_other(&scene, between(&scene));
+}
+
+#[test]
+fn two_sip_phones_hear_each_other_on_a_shared_port() {
+    let scene = Scene::new("relay_shared");
+    let (carrier, exchange) = (free_port(), free_port());
+    let plan = Plan::new(&scene).trunk("carrier", carrier, "").shared_rtp_ports();
+    let plan = plan.trunk("exchange", exchange, "").shared_rtp_ports();
+    hear_each_other(&scene, (plan.route("carrier", "+49", "exchange").start(), carrier, exchange));
+}
+
+fn hear_each_other(scene: &Scene, (mut gateway, carrier, exchange): (Gateway, u16, u16)) {
     let (near, far) = (Phone::new(500.0), Phone::new(1_200.0));
-    let mut callee = sipp::Plan::new(&scene, "callee", "uas").port(exchange).rtp(far.port).listen();
-    let mut caller = sipp::Plan::new(&scene, "caller", "uac")
+    let mut callee = sipp::Plan::new(scene, "callee", "uas").port(exchange).rtp(far.port).listen();
+    let mut caller = sipp::Plan::new(scene, "caller", "uac")
         .port(carrier)
         .rtp(near.port)
         .pause_ms(2_000)

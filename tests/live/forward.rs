@@ -1,8 +1,9 @@
 //! Media from socket to socket through a whole shard: it arrives, and nothing is allocated for it.
 
 use crate::counting::allocations;
-use crate::rig::{PROFILES, Rig, browser, config, rtp};
+use crate::rig::{PROFILES, Rig, browser, config, rtp, sharing};
 use bridgehead::base::Packet;
+use bridgehead::shard::Config;
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -59,7 +60,12 @@ fn nothing_is_allocated_from_socket_to_socket_in_either_direction_and_every_prof
 
 #[test]
 fn nothing_is_allocated_between_two_phones() {
-    let mut rig = Rig::new(config());
+    between_two_phones(config());
+    between_two_phones(sharing());
+}
+
+fn between_two_phones(config: Config) {
+    let mut rig = Rig::new(config);
     rig.shard = rig.shard.unchecked();
     let phones = [far(), far()];
     let ports = rig.relay(phones[0].local_addr().unwrap(), phones[1].local_addr().unwrap());

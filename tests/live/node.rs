@@ -155,6 +155,7 @@ fn phones(config: &mut Config) -> (Phone, Phone) {
         name: name.to_owned(),
         realm: bridgehead::base::RealmId(0),
         codecs: call::codecs(&["pcmu"]),
+        shared_rtp_ports: false,
     };
     config.call = Arc::new(call::Config {
         trunks: vec![trunk("alice"), trunk("bob")],

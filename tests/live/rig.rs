@@ -27,6 +27,8 @@ pub struct Rig {
     pub http: Option<SocketAddr>,
     mint: Mint,
     random: Random,
+    /// How RTP parties are heard.
+    kind: Kind,
 }
 
 /// One call's far ends of the media plane.
@@ -41,6 +43,7 @@ pub struct Bridge {
 
 impl Rig {
     pub fn new(config: Config) -> Rig {
+        let shared = config.media.realms[0].shared;
         let mut opened = open(&Arc::new(config), 1).unwrap();
         // Rigs of parallel tests begin at different ports of the one range.
         let number = RIGS.fetch_add(1, Ordering::Relaxed) << 32 | u64::from(std::process::id());
@@ -52,6 +55,7 @@ impl Rig {
             http: opened.bound.http,
             mint: Mint::new(ShardId(0), true),
             random,
+            kind: if shared { Kind::Shared(RealmId(0)) } else { Kind::Rtp(RealmId(0)) },
         }
     }
 
@@ -83,7 +87,7 @@ impl Rig {
     pub fn relay(&mut self, a: SocketAddr, b: SocketAddr) -> [SocketAddr; 2] {
         let legs = [a, b].map(|party| {
             let leg = self.leg(Side::Sip);
-            let port = self.open(leg, Kind::Rtp(RealmId(0))).unwrap();
+            let port = self.open(leg, self.kind).unwrap();
             self.media(Command::Agree { leg, agreed: Box::new(agreed(Some(party))) });
             (leg, port)
         });
@@ -98,7 +102,7 @@ impl Rig {
         self.random.fill(&mut keys.receive);
         self.random.fill(&mut keys.send);
         self.open(web_leg, Kind::Web);
-        let rtp = self.open(rtp_leg, Kind::Rtp(RealmId(0))).unwrap();
+        let rtp = self.open(rtp_leg, self.kind).unwrap();
         self.media(Command::Agree { leg: web_leg, agreed: Box::new(agreed(None)) });
         self.media(Command::Agree { leg: rtp_leg, agreed: Box::new(agreed(Some(party))) });
         self.media(Command::Keys { leg: web_leg, keys: Box::new(keys.clone()) });
@@ -134,6 +138,14 @@ pub fn rtp(packet: &mut Packet, ssrc: u32, number: u64) {
     bytes[4..8].copy_from_slice(&(number as u32 * 160).to_be_bytes());
     bytes[8..12].copy_from_slice(&ssrc.to_be_bytes());
     assert!(packet.fill(&bytes));
+}
+
+/// The same with one port for all RTP parties.
+pub fn sharing() -> Config {
+    let mut config = config();
+    let media = Arc::make_mut(&mut config.media);
+    media.realms.iter_mut().for_each(|realm| realm.shared = true);
+    config
 }
 
 /// One realm on loopback, any free ports.

@@ -206,7 +206,7 @@ impl Gateway {
     fn carry_out(&mut self, net: &mut Net, shard: usize, output: Output) {
         match output {
             Output::Send { socket, to, data } => self.send(net, shard, socket, to, data),
-            Output::Bind { realm, port } => self.bind(net, shard, realm, port),
+            Output::Bind { realm, port, .. } => self.bind(net, shard, realm, port),
             Output::Unbind { socket } => {
                 let address = self.shards[shard].sockets.remove(&socket);
                 net.check(address.is_some(), || format!("{socket:?} is closed twice"));

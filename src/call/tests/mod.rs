@@ -45,8 +45,12 @@ pub(super) struct Bench {
 }
 
 pub(super) fn config() -> Config {
-    let trunk =
-        |name: &str, codecs: Vec<crate::sdp::Codec>| Trunk { name: name.into(), realm: RealmId(0), codecs };
+    let trunk = |name: &str, codecs: Vec<crate::sdp::Codec>| Trunk {
+        name: name.into(),
+        realm: RealmId(0),
+        codecs,
+        shared_rtp_ports: false,
+    };
     Config {
         trunks: vec![trunk("pbx", codecs(&[])), trunk("carrier", codecs(&["pcma", "pcmu", "g729"]))],
         routes: vec![

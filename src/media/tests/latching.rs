@@ -72,7 +72,7 @@ fn before_the_agreement_nobody_is_heard_and_nothing_is_sent() {
 
 #[test]
 fn without_latching_another_port_is_a_stranger() {
-    let realm = Realm { address: IpAddr::V4(Ipv4Addr::LOCALHOST), ports: 20_000..=20_039 };
+    let realm = Realm { address: IpAddr::V4(Ipv4Addr::LOCALHOST), ports: 20_000..=20_039, shared: false };
     let mut bed = Bed::new(Config {
         realms: vec![realm],
         stock: 2,

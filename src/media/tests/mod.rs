@@ -5,6 +5,7 @@ mod latching;
 mod ports;
 mod rtcp;
 mod safety;
+mod shared;
 mod timelines;
 
 use super::srtp::reference;
@@ -118,7 +119,7 @@ impl Bed {
     }
 
     pub(super) fn small() -> Bed {
-        let realm = Realm { address: IpAddr::V4(Ipv4Addr::LOCALHOST), ports: 20_000..=20_199 };
+        let realm = Realm { address: IpAddr::V4(Ipv4Addr::LOCALHOST), ports: 20_000..=20_199, shared: false };
         let mut bed = Bed::new(Config { realms: vec![realm], stock: 2, ..Config::default() });
         bed.settle();
         bed
@@ -130,10 +131,10 @@ impl Bed {
             match output {
                 Output::Event(event) => self.events.push(event),
                 Output::Send { socket, to, data } => self.sent.push((socket, to, data)),
-                Output::Bind { realm, port } if self.taken.contains(&port) => {
+                Output::Bind { realm, port, .. } if self.taken.contains(&port) => {
                     self.plane.bind_failed(self.now, realm, port);
                 }
-                Output::Bind { realm, port } => {
+                Output::Bind { realm, port, .. } => {
                     let socket = SocketId::new(ShardId(0), 0, self.next_socket);
                     self.next_socket += 1;
                     assert!(self.bound.insert(port, socket).is_none(), "{port} was bound twice");

@@ -3,7 +3,7 @@
 use super::*;
 
 fn bed(ports: std::ops::RangeInclusive<u16>, stock: usize, taken: &[u16]) -> Bed {
-    let realm = Realm { address: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)), ports };
+    let realm = Realm { address: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)), ports, shared: false };
     let mut bed = Bed::new(Config { realms: vec![realm], stock, ..Config::default() });
     bed.taken = taken.to_vec();
     bed.settle();
@@ -67,7 +67,7 @@ fn a_taken_port_is_skipped_with_its_sibling() {
 
 #[test]
 fn a_leg_waits_for_the_system_where_the_stock_is_used_up() {
-    let realm = Realm { address: IpAddr::V4(Ipv4Addr::LOCALHOST), ports: 20_000..=20_003 };
+    let realm = Realm { address: IpAddr::V4(Ipv4Addr::LOCALHOST), ports: 20_000..=20_003, shared: false };
     let mut plane = Plane::new(
         ShardId(0),
         Arc::new(Config { realms: vec![realm], stock: 0, ..Config::default() }),

@@ -37,7 +37,12 @@ fn with_phone() -> Config {
     let mut config = config();
     let trunk = sip::Trunk::new("phone", address(PHONE));
     config.sip = Arc::new(sip::Config { trunks: vec![trunk], ..sip::Config::default() });
-    let trunk = call::Trunk { name: "phone".to_owned(), realm: RealmId(0), codecs: call::codecs(&["pcmu"]) };
+    let trunk = call::Trunk {
+        name: "phone".to_owned(),
+        realm: RealmId(0),
+        codecs: call::codecs(&["pcmu"]),
+        shared_rtp_ports: false,
+    };
     config.call = Arc::new(call::Config {
         trunks: vec![trunk],
         default_trunk: Some(TrunkId(0)),
@@ -91,7 +96,7 @@ impl World {
             quiet = false;
             match output {
                 Output::Write { flow } => self.read_frames(flow),
-                Output::Bind { realm, port } => {
+                Output::Bind { realm, port, .. } => {
                     self.sockets += 1;
                     let socket = SocketId::new(ShardId(0), 0, self.sockets);
                     self.ports.push((port, socket));
