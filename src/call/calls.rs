@@ -28,6 +28,7 @@ pub struct Calls {
     slots: Slab<CallId, Call>,
     /// When draining, the moment at which all calls end.
     draining: Option<Instant>,
+    overloaded: bool,
 }
 
 /// Where an admitted call goes, and how its legs look.
@@ -56,6 +57,7 @@ impl Calls {
                 counters: Counters::default(),
             },
             draining: None,
+            overloaded: false,
         }
     }
 
@@ -180,6 +182,10 @@ impl Calls {
         let counters = &mut self.core.counters;
         if self.draining.is_some() {
             counters.refused_draining += 1;
+            return Err(Cause::Overloaded.into());
+        }
+        if self.overloaded {
+            counters.refused_load += 1;
             return Err(Cause::Overloaded.into());
         }
         if self.slots.len() >= self.core.config.calls {
@@ -445,6 +451,7 @@ impl Machine for Calls {
             Input::Leg(event) => self.on_leg(now, event),
             Input::Web(event) => self.on_web(now, event),
             Input::Media(event) => self.on_media(now, event),
+            Input::Overload(overloaded) => self.overloaded = overloaded,
             Input::Drain => {
                 self.draining.get_or_insert(now.instant + self.core.config.drain);
             }

@@ -22,6 +22,8 @@ counters! {
         refused_cap,
         /// Refused: too many calls of one browser user.
         refused_account_cap,
+        /// Refused: the core has no time left.
+        refused_load,
         /// Refused: draining.
         refused_draining,
         /// Refused: no route.

@@ -39,6 +39,8 @@ pub enum Input {
     Web(webrtc::Event),
     /// From the media plane.
     Media(media::Event),
+    /// The core has no time left (`true`), or has again: new calls are refused meanwhile, running ones go on.
+    Overload(bool),
     /// Begin to drain: refuse new calls; at `Config::drain` end those that run.
     Drain,
 }

@@ -27,6 +27,7 @@ impl Check<'_> {
 
     fn all(&self) -> Result<(), Error> {
         self.certificate()?;
+        self.limits()?;
         self.attach()?;
         self.auth()?;
         self.trunks()?;
@@ -45,6 +46,15 @@ impl Check<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    fn limits(&self) -> Result<(), Error> {
+        let load = &self.parsed.limits.load;
+        if *load.get_ref() > 100 {
+            let what = format!("load: {} is no percentage; use 1 to 100, or 0 for no limit", load.get_ref());
+            return Err(self.wrong(load, what));
+        }
+        Ok(())
     }
 
     fn attach(&self) -> Result<(), Error> {
@@ -213,6 +223,7 @@ mod tests {
             ("[[route]]\nreject = 200", &["b.toml:2:", "reject", "400 to 699"]),
             ("[[trunk]]\nname=\"users\"\naddress=\"127.0.0.1:1\"", &["b.toml:2:", "name"]),
             ("[[trunk]]\naddress=\"127.0.0.1:1\"", &["b.toml:1:", "name"]),
+            ("[limits]\nload = 101", &["b.toml:2:", "load", "1 to 100"]),
             ("[http]\ncertificate = \"c.pem\"", &["b.toml:2:", "certificate", "key = "]),
             ("[http]\nkey = \"k.pem\"", &["b.toml:", "key", "certificate = "]),
             ("[[route]]\nreject = 404\n[[route]]\nnumber = \"0\"", &["b.toml:3:", "route", "trunk = "]),

@@ -189,11 +189,13 @@ pub struct Limits {
     pub sessions_per_user: u32,
     /// TCP connections.
     pub connections: u32,
+    /// Percent of its time that a core may be at work before new calls on it are refused with 503; 0: whatever it is.
+    pub load: Spanned<u8>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { calls: 4_000, sessions: 20_000, sessions_per_user: 16, connections: 20_000 }
+        Limits { calls: 4_000, sessions: 20_000, sessions_per_user: 16, connections: 20_000, load: told(95) }
     }
 }
 

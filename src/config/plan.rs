@@ -28,7 +28,11 @@ pub fn plan(file: &File, shards: u8, identity: webrtc::Identity) -> shard::Confi
         port: file.media.web_port,
         buffer: WEB_BUFFER,
     };
-    let caps = shard::Caps { connections: share(file.limits.connections, shards), ..shard::Caps::default() };
+    let caps = shard::Caps {
+        connections: share(file.limits.connections, shards),
+        load: *file.limits.load.get_ref(),
+        ..shard::Caps::default()
+    };
     shard::Config {
         realms: vec![realm(file)],
         web_media,

@@ -106,6 +106,7 @@ fn bounds(lines: &mut Lines, file: &File) {
     lines.raw("sessions", file.limits.sessions);
     lines.raw("sessions_per_user", file.limits.sessions_per_user);
     lines.raw("connections", file.limits.connections);
+    lines.raw("load", file.limits.load.get_ref());
     lines.table("[admin]");
     lines.text("listen", file.admin.listen.map_or_else(|| "off".to_owned(), |address| address.to_string()));
     lines.table("[log]");

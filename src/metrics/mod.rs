@@ -161,6 +161,12 @@ fn loops(page: &mut Page, node: &Node, shards: &[Snapshot], sums: &Sums) {
         let number = shard.shard.0.to_string();
         page.sample(names::CPU.name, "", &[("shard", &number)], shard.cpu.as_secs_f64());
     }
+    page.family(&names::LOAD);
+    for shard in shards {
+        let number = shard.shard.0.to_string();
+        let load = gauge(std::slice::from_ref(shard), "load") / 100.0;
+        page.sample(names::LOAD.name, "", &[("shard", &number)], load);
+    }
     page.one(&names::TRACES, gauge(shards, "traces"));
     page.one(&names::RECORDS_SHED, sum(sums, "loop", "records_shed"));
 }

@@ -112,6 +112,11 @@ pub const SLOW: Metric =
     counter("bridgehead_loop_slow_passes_total", "Passes over 5 ms, by what took the largest part.");
 /// CPU.
 pub const CPU: Metric = counter("bridgehead_cpu_seconds_total", "CPU time of each shard's thread.");
+/// Load.
+pub const LOAD: Metric = gauge(
+    "bridgehead_load_ratio",
+    "Share of the last second that each shard was at work; at limits.load it refuses new calls.",
+);
 /// Traces.
 pub const TRACES: Metric = gauge("bridgehead_traces", "Calls whose ladder is kept.");
 /// Records lost.
@@ -155,6 +160,7 @@ pub const ALL: &[Metric] = &[
     PASSES,
     SLOW,
     CPU,
+    LOAD,
     TRACES,
     RECORDS_SHED,
     EVENTS,

@@ -85,6 +85,8 @@ pub struct Caps {
     pub mailbox: usize,
     /// Outputs that the switchboard passes on in one pass.
     pub turns: usize,
+    /// Percent of its time that a shard may be at work before it refuses new calls; 0: whatever it is.
+    pub load: u8,
 }
 
 impl Default for Caps {
@@ -96,6 +98,7 @@ impl Default for Caps {
             sockets: 32_768,
             mailbox: 1024,
             turns: 4096,
+            load: 95,
         }
     }
 }

@@ -221,6 +221,12 @@ impl Core {
         self.settle(now);
     }
 
+    /// The core has no time left for more calls, or has again.
+    pub fn overload(&mut self, now: Now, overloaded: bool) {
+        self.calls.handle_input(now, call::Input::Overload(overloaded));
+        self.settle(now);
+    }
+
     /// The end: sessions are told, connections closed, users unregistered. Outputs still go out.
     pub fn stop(&mut self, now: Now) {
         self.draining = true;

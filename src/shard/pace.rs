@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 
 /// A pass that takes longer is counted with what it was doing.
 const SLOW: Duration = Duration::from_millis(5);
+/// Over how long it is measured how busy the loop is.
+const WINDOW: Duration = Duration::from_secs(1);
+/// A shard that refuses calls takes them again when it is so many percent less busy than when it began to.
+const RELIEF: u8 = 10;
 /// The histogram's reach, in nanoseconds.
 const LONGEST: u64 = 60_000_000_000;
 
@@ -47,6 +51,10 @@ pub(super) struct Pace {
     start: Instant,
     lap: Instant,
     parts: [Duration; PARTS],
+    /// Since when it is measured how busy the loop is, and the time at work since then.
+    window: (Instant, Duration),
+    load: u8,
+    full: bool,
 }
 
 impl Pace {
@@ -60,6 +68,9 @@ impl Pace {
             start: now,
             lap: now,
             parts: [Duration::ZERO; PARTS],
+            window: (now, Duration::ZERO),
+            load: 0,
+            full: false,
         }
     }
 
@@ -78,6 +89,7 @@ impl Pace {
         let whole = self.lap.saturating_duration_since(self.start);
         self.histogram.saturating_record((whole.as_nanos() as u64).clamp(1_000, LONGEST));
         self.total += whole;
+        self.window.1 += whole;
         if whole < SLOW {
             return;
         }
@@ -92,6 +104,26 @@ impl Pace {
         if let Some(count) = count.into_iter().nth(longest) {
             *count += 1;
         }
+    }
+
+    /// How busy the loop was in the last whole second, in percent.
+    pub(super) fn load(&self) -> u8 {
+        self.load
+    }
+
+    /// Whether new calls are to be refused from now on, or taken again; `None` while nothing changes. `most` is how
+    /// busy the loop may be, in percent.
+    pub(super) fn weigh(&mut self, most: u8) -> Option<bool> {
+        let (start, busy) = self.window;
+        let whole = self.lap.saturating_duration_since(start);
+        if whole < WINDOW {
+            return None;
+        }
+        self.load = (busy.as_nanos() * 100 / whole.as_nanos().max(1)).min(100) as u8;
+        self.window = (self.lap, Duration::ZERO);
+        let limit = if self.full { most.saturating_sub(RELIEF) } else { most };
+        let full = most > 0 && self.load >= limit;
+        (full != std::mem::replace(&mut self.full, full)).then_some(full)
     }
 
     pub(super) fn slow(&self) -> &Slow {
@@ -126,6 +158,37 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_loop_without_time_is_full_until_it_has_some_again() {
+        #[expect(clippy::disallowed_methods, reason = "a test needs some instant")]
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        // One pass of 100 ms in each, of which so many are work.
+        let mut second = |from: u64, busy: u64| {
+            let mut said = Vec::new();
+            for n in 0..10 {
+                let at = start + Duration::from_millis(from * 1000 + n * 100);
+                pace.begin(at);
+                said.extend(pace.weigh(95));
+                pace.lap(at + Duration::from_millis(busy), Part::Datagrams);
+                pace.end();
+            }
+            said
+        };
+        // What a second was like is known when the next begins.
+        let none: [bool; 0] = [];
+        assert_eq!(second(0, 90), none);
+        assert_eq!(second(1, 97), none);
+        assert_eq!(second(2, 90), [true]);
+        assert_eq!(second(3, 80), none, "a little less is not enough");
+        assert_eq!(second(4, 97), [false]);
+        assert_eq!(second(5, 97), [true]);
+        assert_eq!(pace.load(), 97);
+        // Nothing happened for a while, so nobody looked.
+        pace.begin(start + Duration::from_secs(60));
+        assert_eq!((pace.weigh(95), pace.load()), (Some(false), 1));
+    }
 
     #[test]
     fn a_slow_pass_is_put_down_to_its_longest_part() {

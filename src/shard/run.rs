@@ -174,6 +174,9 @@ impl Loop {
         self.poll.wait(timeout)?;
         let now = clock();
         self.pace.begin(now.instant);
+        if let Some(full) = self.pace.weigh(self.config.caps.load) {
+            self.core.overload(now, full);
+        }
         self.note_ready(now);
         self.datagrams(now);
         self.messages(now);
@@ -333,6 +336,7 @@ impl Loop {
         let shared = self.wide.iter().chain(&self.sip).filter_map(|&id| self.sockets.get(id));
         counters.push(("net", "kernel_drops", shared.map(|socket| u64::from(socket.drops())).sum()));
         let mut gauges = self.core.gauges();
+        gauges.push(("load", u64::from(self.pace.load())));
         gauges.push(("handshakes", self.shaking as u64));
         let (sent, received) = self.mailboxes.passed();
         counters.extend([("loop", "mail_sent", sent), ("loop", "mail_received", received)]);

@@ -361,6 +361,21 @@ fn a_silent_trunk_is_unreachable_and_one_that_says_100_is_not() {
 }
 
 #[test]
+fn a_core_without_time_refuses_new_calls_and_keeps_those_that_run() {
+    let mut bench = Bench::new();
+    let (talking, _) = bench.trunk_dials_after_progress();
+    bench.push(Input::Overload(true));
+    let leg = bench.incoming(Side::Sip, Source::Trunk(TrunkId(0)), dialled("+49"), Some(&sip_sdp("0", "")));
+    assert_eq!(bench.takes_end(leg), Reason { cause: Cause::Overloaded, code: 503 });
+    assert_eq!((bench.calls.len(), bench.calls.counters().refused_load), (1, 1));
+    bench.push(Input::Overload(false));
+    bench.browser_dials(&web_offer());
+    assert_eq!(bench.calls.len(), 2);
+    bench.ended(talking, Cause::Hangup.into());
+    assert_eq!(bench.calls.len(), 1);
+}
+
+#[test]
 fn draining_refuses_new_calls_and_ends_all_at_its_deadline() {
     let mut bench = Bench::with(Config { pulse: Duration::from_mins(5), ..config() }, 1);
     let (ringing, out) = bench.browser_dials(&web_offer());
