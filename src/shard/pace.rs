@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(second(5, 97), [true]);
         assert_eq!(pace.load(), 97);
         // Nothing happened for a while, so nobody looked.
-        pace.begin(start + Duration::from_secs(60));
+        pace.begin(start + Duration::from_mins(1));
         assert_eq!((pace.weigh(95), pace.load()), (Some(false), 1));
     }
 
