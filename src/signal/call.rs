@@ -7,6 +7,7 @@ use super::party::parse_dialled;
 use super::quality::Stats;
 use super::registration::Standing;
 use super::session::SIGNED_OUT;
+use super::tabs::Bell;
 use crate::base::{LegId, SessionId, Side, TimerId};
 use crate::leg::{self, Callee, Cause, Fork, Incoming, Party, Reason, Source};
 use crate::sdp;
@@ -37,6 +38,8 @@ pub(super) struct Call {
     pub(super) asking: Option<u64>,
     /// How its media goes, as it was told last.
     pub(super) quality: Option<Box<leg::Quality>>,
+    /// What it says while it rings.
+    pub(super) bell: Option<Box<Bell>>,
 }
 
 /// How far a call is.
@@ -117,6 +120,7 @@ impl Hub {
         self.settle_on(leg, session);
         if let Some(call) = self.calls.get_mut(&leg) {
             call.state = State::Talking;
+            call.bell = None;
         }
         self.say(leg::Event::Answered { leg, fork: Fork(0), answer: Some(answer) });
         Ok(())
@@ -132,7 +136,7 @@ impl Hub {
             Some(_) => return Err(Refusal::BAD_REASON),
         };
         // Who is busy at one tab may be free at another; who declines, declines everywhere.
-        if cause != Cause::Busy || !self.leave_tab(leg, session, cause.into()) {
+        if cause != Cause::Busy || !self.leave_busy(leg, session) {
             self.end_call(leg, cause.into());
         }
         Ok(())
@@ -199,6 +203,7 @@ impl Hub {
                 State::Talking => "answered",
             },
             party: &call.party,
+            ringing: call.bell.as_deref().map(Bell::told),
         });
         told.collect()
     }
@@ -287,6 +292,7 @@ impl Hub {
             ours: None,
             asking: None,
             quality: None,
+            bell: None,
         };
         self.calls.insert(leg, call);
         if let Some(session) = self.sessions.get_mut(id) {

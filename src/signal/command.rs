@@ -2,7 +2,8 @@
 
 use super::call::State;
 use super::hub::{Hub, Timer};
-use super::message::{Caller, Event, Refusal};
+use super::message::{Event, Refusal};
+use super::tabs::Bell;
 use crate::base::{LegId, Now, SessionId};
 use crate::leg::{self, Cause, Command, Dial, Reason, Target};
 use crate::sdp;
@@ -43,7 +44,7 @@ impl Hub {
             self.counters.calls_refused += 1;
             return self.say(leg::Event::Ended { leg, reason: Cause::Overloaded.into() });
         }
-        let tabs = self.choose_tabs(account);
+        let (tabs, registered) = self.choose_tabs(account);
         let Some((first, others)) = tabs.split_first() else {
             self.counters.nobody_home += 1;
             return self.say(leg::Event::Ended { leg, reason: Cause::NoAnswer.into() });
@@ -55,11 +56,12 @@ impl Hub {
             self.ring_also(leg, *tab, &key);
         }
         self.counters.calls_offered += 1;
-        let sdp = write_sdp(&dial.offer);
+        let bell = Bell::new(dial, write_sdp(&dial.offer), registered);
         for tab in tabs {
-            let (from, to, sdp) = (Caller::from(&dial.caller), &*dial.callee.user, sdp.clone());
-            let data = dial.data.iter().map(|(name, value)| (&**name, &**value)).collect();
-            self.tell(tab, &Event::Incoming { call: &key, from, to, sdp, data });
+            self.tell(tab, &Event::Incoming { call: &key, ringing: bell.told() });
+        }
+        if let Some(call) = self.calls.get_mut(&leg) {
+            call.bell = Some(Box::new(bell));
         }
     }
 
@@ -124,8 +126,12 @@ impl Hub {
                 self.answer_update(session, id, Err(Refusal::CROSSED));
             }
         }
+        let sdp = write_sdp(offer);
         for tab in self.tabs(leg) {
-            self.tell(tab, &Event::Update { call: &key, sdp: write_sdp(offer) });
+            self.tell(tab, &Event::Update { call: &key, sdp: sdp.clone() });
+        }
+        if let Some(bell) = self.calls.get_mut(&leg).and_then(|call| call.bell.as_mut()) {
+            bell.sdp = sdp;
         }
     }
 

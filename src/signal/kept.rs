@@ -171,7 +171,9 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
+    use super::super::message::Ringing;
     use super::*;
+    use std::collections::BTreeMap;
 
     fn ended(call: &str) -> Event<'_> {
         Event::Ended { call, reason: "hangup", code: 0, stats: None }
@@ -207,10 +209,7 @@ mod tests {
         let nobody = crate::leg::Party::default();
         let incoming = |call| Event::Incoming {
             call,
-            from: (&nobody).into(),
-            to: "x",
-            sdp: String::new(),
-            data: std::collections::BTreeMap::default(),
+            ringing: Ringing { from: (&nobody).into(), to: "x", sdp: "", data: BTreeMap::default() },
         };
         let mut kept = kept(&[
             Event::Registered,

@@ -79,6 +79,19 @@ pub(super) struct Standing<'a> {
     pub(super) state: &'static str,
     /// The other party: who calls, or who was dialled.
     pub(super) party: &'a str,
+    /// What `incoming` said of it, while it rings.
+    #[serde(flatten)]
+    pub(super) ringing: Option<Ringing<'a>>,
+}
+
+/// What is said of a call that rings.
+#[derive(Serialize, Debug)]
+pub(super) struct Ringing<'a> {
+    pub(super) from: Caller<'a>,
+    pub(super) to: &'a str,
+    pub(super) sdp: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) data: BTreeMap<&'a str, &'a str>,
 }
 
 /// The answer to a request.
@@ -209,11 +222,8 @@ pub(super) enum Event<'a> {
     },
     Incoming {
         call: &'a str,
-        from: Caller<'a>,
-        to: &'a str,
-        sdp: String,
-        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-        data: BTreeMap<&'a str, &'a str>,
+        #[serde(flatten)]
+        ringing: Ringing<'a>,
     },
     Update {
         call: &'a str,

@@ -27,13 +27,14 @@ impl Hub {
         if standings.contains(&Standing::Registered) {
             self.set_standing(id, Standing::Registered);
             self.tell(id, &Event::Registered);
-            return;
+            return self.ring_late(id);
         }
         let asked = standings.contains(&Standing::Waiting);
         self.set_standing(id, Standing::Waiting);
         if !asked {
             self.outbox.push_back(Output::Register(account));
         }
+        self.ring_late(id);
     }
 
     /// A session asks for an end of it.

@@ -261,6 +261,7 @@ impl Hub {
         if let To::Flow(flow) = to {
             self.replay(session, flow);
         }
+        self.ring_late(session);
     }
 
     /// Whether a request was carried out, or is being.

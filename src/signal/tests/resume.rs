@@ -261,3 +261,43 @@ fn signing_out_ends_everything_at_once() {
     assert_eq!((desk.hub.sessions(), desk.hub.counters().calls_lost), (0, 0));
     assert_eq!(desk.fails(flow(2), &resume(&token, 0)), "unknown_session");
 }
+
+#[test]
+fn a_page_that_comes_back_hears_again_of_the_call_that_rings() {
+    let mut desk = Desk::new();
+    let (old, token) = sign_in(&mut desk, 1);
+    let leg = desk.offer("alice");
+    let seq = desk.sent().1["seq"].as_u64().unwrap();
+    desk.command(Command::Offer { leg, offer: sdp("8") });
+    desk.out.clear();
+    desk.input(Input::Closed { flow: old });
+    let ok = desk.does(flow(2), &resume(&token, seq + 1));
+    let call = &ok["calls"][0];
+    assert_eq!((&call["state"], &call["direction"]), (&json!("ringing"), &json!("incoming")));
+    assert_eq!((&call["from"]["user"], &call["to"]), (&json!("+4930123"), &json!("alice")));
+    assert_eq!(call["data"]["X-Case"], "7");
+    assert!(call["sdp"].as_str().unwrap().contains("o=- 8"));
+    desk.quiet();
+    let key = call["call"].clone();
+    desk.does(flow(2), &json!({"type": "answer", "id": 3, "call": key, "sdp": OFFER}));
+    assert!(matches!(desk.event(), Event::Answered { .. }));
+    // Once it is answered there is nothing to answer.
+    let token = ok["resume"].as_str().unwrap().to_owned();
+    desk.input(Input::Closed { flow: flow(2) });
+    let ok = desk.does(flow(3), &resume(&token, seq + 1));
+    assert_eq!((&ok["calls"][0]["state"], ok["calls"][0].get("sdp")), (&json!("answered"), None));
+}
+
+#[test]
+fn who_was_away_when_a_call_came_hears_of_it_on_return() {
+    let mut desk = Desk::new();
+    let (old, token) = sign_in(&mut desk, 1);
+    let other = desk.sign_in(2, "alice");
+    desk.input(Input::Closed { flow: old });
+    let (_, call) = desk.ring("alice", other);
+    desk.quiet();
+    desk.does(flow(3), &resume(&token, 0));
+    let (to, event) = desk.sent();
+    assert_eq!((to, &event["type"], &event["call"]), (flow(3), &json!("incoming"), &json!(call)));
+    desk.quiet();
+}

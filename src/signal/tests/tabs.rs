@@ -134,3 +134,62 @@ fn registered_tabs_ring_rather_than_others_and_nobody_where_none_is_there() {
     assert_eq!(desk.ended(), (leg, Cause::NoAnswer.into()));
     assert_eq!(desk.hub.counters().nobody_home, 2);
 }
+
+#[test]
+fn a_tab_that_signs_in_while_a_call_rings_rings_too_and_may_win() {
+    let Tabs { mut desk, flows: tabs, leg, call } = ringing(1);
+    desk.command(Command::Offer { leg, offer: sdp("8") });
+    desk.out.clear();
+    let late = desk.sign_in(7, "bob");
+    let (to, event) = desk.sent();
+    assert_eq!((to, &event["type"], &event["call"]), (late, &json!("incoming"), &json!(call)));
+    assert_eq!((&event["from"]["display"], &event["data"]["X-Case"]), (&json!("Some One"), &json!("7")));
+    assert!(event["sdp"].as_str().unwrap().contains("o=- 8"), "the newest offer: {event}");
+    desk.quiet();
+    // Other users' tabs don't.
+    desk.sign_in(8, "alice");
+    desk.quiet();
+    desk.does(late, &json!({"type": "answer", "id": 3, "call": call, "sdp": OFFER}));
+    desk.tells(tabs[0], &ended(&call, "answered_elsewhere", 0));
+    assert!(matches!(desk.event(), Event::Answered { leg: answered, .. } if answered == leg));
+    // Nothing rings any more for the next one.
+    desk.sign_in(9, "bob");
+    desk.quiet();
+}
+
+#[test]
+fn a_late_tab_rings_once_it_registers_where_registered_tabs_ring() {
+    let mut desk = Desk::new();
+    let first = desk.sign_in(1, "bob");
+    desk.does(first, &json!({"type": "register", "id": 2}));
+    assert!(matches!(desk.next(), Output::Register(_)));
+    let (leg, call) = desk.ring("bob", first);
+    let late = desk.sign_in(2, "bob");
+    desk.quiet();
+    desk.does(late, &json!({"type": "register", "id": 2}));
+    let (to, event) = desk.sent();
+    assert_eq!((to, &event["type"], &event["call"]), (late, &json!("incoming"), &json!(call)));
+    // Busy is said for good, whatever is asked for later.
+    desk.does(late, &json!({"type": "reject", "id": 3, "call": call, "reason": "busy"}));
+    desk.tells(late, &ended(&call, "busy", 486));
+    desk.does(late, &json!({"type": "register", "id": 4}));
+    desk.quiet();
+    desk.command(Command::End { leg, reason: Cause::Cancelled.into() });
+    desk.tells(first, &ended(&call, "cancelled", 487));
+    desk.quiet();
+}
+
+#[test]
+fn a_late_tab_that_has_no_room_for_a_call_does_not_ring() {
+    let mut desk = Desk::with(|config| config.max_calls_per_session = 1);
+    let first = desk.sign_in(1, "bob");
+    let second = desk.sign_in(2, "bob");
+    desk.dial(second, "a");
+    let (leg, call) = desk.ring("bob", first);
+    desk.does(second, &json!({"type": "register", "id": 3}));
+    assert!(matches!(desk.next(), Output::Register(_)));
+    desk.quiet();
+    desk.command(Command::End { leg, reason: Cause::Cancelled.into() });
+    desk.tells(first, &ended(&call, "cancelled", 487));
+    desk.quiet();
+}
