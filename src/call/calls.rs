@@ -217,7 +217,8 @@ impl Calls {
         if let (Callee::Account(account), Source::Trunk(_)) = (&incoming.callee, &incoming.source) {
             return Ok((Target::Account(account.clone()), callee));
         }
-        match self.core.config.route(&incoming.source, &callee.user) {
+        let home = incoming.identity.as_ref().map(|identity| identity.trunk);
+        match self.core.config.route(&incoming.source, home, &callee.user) {
             Some(RouteTo::Trunk(trunk)) => Ok((Target::Trunk(trunk), callee)),
             Some(RouteTo::Reject(reason)) => {
                 self.core.counters.refused_route += 1;
@@ -266,6 +267,7 @@ impl Calls {
         let facts = Facts {
             key: incoming.key,
             source: incoming.source,
+            identity: incoming.identity,
             caller: incoming.caller,
             callee: plan.callee,
             target: plan.target,

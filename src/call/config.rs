@@ -122,8 +122,8 @@ pub struct Route {
 }
 
 impl Config {
-    /// Where a dialled call goes; `None`: nowhere.
-    pub fn route(&self, source: &Source, called: &str) -> Option<RouteTo> {
+    /// Where a dialled call goes; `None`: nowhere. `home` is the trunk of a browser user who brought one along.
+    pub fn route(&self, source: &Source, home: Option<TrunkId>, called: &str) -> Option<RouteTo> {
         let comes = |from: RouteFrom| match (from, source) {
             (RouteFrom::Any, _) | (RouteFrom::Accounts, Source::Account(_)) => true,
             (RouteFrom::Trunk(wanted), Source::Trunk(trunk)) => wanted == *trunk,
@@ -134,7 +134,8 @@ impl Config {
         match (matching, source) {
             (Some(route), _) => Some(route.to),
             (None, Source::Account(account)) => {
-                self.homes.get(account).copied().or(self.default_trunk).map(RouteTo::Trunk)
+                let home = home.or_else(|| self.homes.get(account).copied());
+                home.or(self.default_trunk).map(RouteTo::Trunk)
             }
             (None, Source::Trunk(_)) => None,
         }
@@ -176,14 +177,16 @@ mod tests {
         };
         let (alice, bob) = (Source::Account("alice".into()), Source::Account("bob".into()));
         config.homes.insert("alice".into(), TrunkId(3));
-        assert_eq!(config.route(&alice, "+4930"), Some(RouteTo::Trunk(TrunkId(1))));
-        assert_eq!(config.route(&alice, "0900"), Some(RouteTo::Reject(Cause::Forbidden.into())));
-        assert_eq!(config.route(&alice, "bob"), Some(RouteTo::Trunk(TrunkId(3))));
-        assert_eq!(config.route(&bob, "alice"), None);
+        assert_eq!(config.route(&alice, None, "+4930"), Some(RouteTo::Trunk(TrunkId(1))));
+        assert_eq!(config.route(&alice, None, "0900"), Some(RouteTo::Reject(Cause::Forbidden.into())));
+        assert_eq!(config.route(&alice, None, "bob"), Some(RouteTo::Trunk(TrunkId(3))));
+        assert_eq!(config.route(&bob, None, "alice"), None);
+        assert_eq!(config.route(&bob, Some(TrunkId(2)), "alice"), Some(RouteTo::Trunk(TrunkId(2))));
+        assert_eq!(config.route(&bob, Some(TrunkId(2)), "+4930"), Some(RouteTo::Trunk(TrunkId(1))));
         config.default_trunk = Some(TrunkId(4));
-        assert_eq!(config.route(&bob, "alice"), Some(RouteTo::Trunk(TrunkId(4))));
-        assert_eq!(config.route(&Source::Trunk(TrunkId(0)), "0900"), Some(RouteTo::Trunk(TrunkId(2))));
-        assert_eq!(config.route(&Source::Trunk(TrunkId(1)), "+49"), None);
+        assert_eq!(config.route(&bob, None, "alice"), Some(RouteTo::Trunk(TrunkId(4))));
+        assert_eq!(config.route(&Source::Trunk(TrunkId(0)), None, "0900"), Some(RouteTo::Trunk(TrunkId(2))));
+        assert_eq!(config.route(&Source::Trunk(TrunkId(1)), None, "+49"), None);
     }
 
     #[test]

@@ -100,6 +100,7 @@ impl Call {
             caller: self.facts.caller.clone(),
             callee: self.facts.callee.clone(),
             account,
+            identity: self.facts.identity.clone(),
             offer,
             hops: self.facts.hops,
             data: self.facts.data.clone(),

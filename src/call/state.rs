@@ -3,8 +3,9 @@
 use super::core::Core;
 use super::half::{Half, Pending, Transport};
 use crate::base::{CallId, LegId, Now, PeerId, TimerId};
-use crate::leg::{Account, Data, Event, Fork, Party, Source, Target};
+use crate::leg::{Account, Data, Event, Fork, Identity, Party, Source, Target};
 use crate::sdp::Session;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What is known of a call from its beginning on, and goes into its record.
@@ -12,6 +13,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Facts {
     pub(super) key: String,
     pub(super) source: Source,
+    /// The calling browser user's, where the configuration has none.
+    pub(super) identity: Option<Arc<Identity>>,
     pub(super) caller: Party,
     pub(super) callee: Party,
     pub(super) target: Target,

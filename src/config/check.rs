@@ -2,6 +2,7 @@
 
 use super::{Error, File};
 use crate::leg::Attach;
+use std::path::Path;
 use toml::Spanned;
 
 /// Codecs that the gateway forwards, as `codecs` names them.
@@ -9,7 +10,8 @@ const CODECS: &[&str] = &["opus", "g722", "pcmu", "pcma"];
 
 /// Reads a configuration. `file` is its name in errors.
 pub fn read(file: &str, text: &str) -> Result<File, Error> {
-    let parsed: File = toml::from_str(text).map_err(|error| Error::from_toml(file, text, &error))?;
+    let mut parsed: File = toml::from_str(text).map_err(|error| Error::from_toml(file, text, &error))?;
+    parsed.beside(Path::new(file));
     Check { file, text, parsed: &parsed }.all()?;
     Ok(parsed)
 }
@@ -32,6 +34,7 @@ impl Check<'_> {
         self.auth()?;
         self.trunks()?;
         self.users()?;
+        self.secrets()?;
         self.routes()
     }
 
@@ -78,14 +81,38 @@ impl Check<'_> {
             return Err(self.wrong(secret, what));
         }
         if auth.jwt_secret.is_none() && auth.jwt_public_key.is_none() {
-            let alone = auth.audience.is_some() || auth.issuer.is_some();
-            let what = "auth: no token can be checked; add jwt_secret or jwt_public_key = \"FILE\"";
-            return if alone { Err(Error::whole(self.file, what)) } else { Ok(()) };
+            let first = [("audience", auth.audience.as_ref()), ("issuer", auth.issuer.as_ref())]
+                .into_iter()
+                .chain(auth.trunks.first().map(|trunk| ("trunks", Some(trunk))))
+                .find_map(|(key, value)| Some((key, value?)));
+            let fix = "no token can be checked; add jwt_secret = \"SECRET\" or jwt_public_key = \"FILE\"";
+            return match first {
+                Some((key, value)) => Err(self.wrong(value, format!("{key}: {fix}"))),
+                None => Ok(()),
+            };
         }
         if let Some(path) = &auth.jwt_public_key
             && let Err(what) = super::plan::public_key(path.get_ref())
         {
             return Err(self.wrong(path, format!("jwt_public_key: {what}")));
+        }
+        auth.trunks.iter().try_for_each(|trunk| self.trunk_exists(trunk, "trunks"))
+    }
+
+    fn secrets(&self) -> Result<(), Error> {
+        for (n, secret) in self.parsed.secret.iter().enumerate() {
+            let name = secret.name.get_ref();
+            if self.parsed.secret[..n].iter().any(|other| other.name.get_ref() == name) {
+                let what = format!("name: there are two secrets {name:?}; rename one");
+                return Err(self.wrong(&secret.name, what));
+            }
+            self.trunk_exists(&secret.trunk, "trunk")?;
+            let trunks = &self.parsed.auth.trunks;
+            if !trunks.iter().any(|trunk| trunk.get_ref() == secret.trunk.get_ref()) {
+                let trunk = secret.trunk.get_ref();
+                let what = format!("trunk: tokens may not name {trunk:?}; add it to trunks in [auth]");
+                return Err(self.wrong(&secret.trunk, what));
+            }
         }
         Ok(())
     }
@@ -228,6 +255,13 @@ mod tests {
             ("[http]\nkey = \"k.pem\"", &["b.toml:", "key", "certificate = "]),
             ("[[route]]\nreject = 404\n[[route]]\nnumber = \"0\"", &["b.toml:3:", "route", "trunk = "]),
             ("[http", &["b.toml:1:"]),
+            ("[auth]\njwt_secret = \"short\"", &["b.toml:2:", "jwt_secret", "32 bytes"]),
+            ("[auth]\naudience = \"a\"", &["b.toml:2:", "audience", "jwt_secret = "]),
+            ("[auth]\n\nissuer = \"a\"", &["b.toml:3:", "issuer", "jwt_public_key = "]),
+            ("[auth]\ntrunks = [\"a\"]", &["b.toml:2:", "trunks", "jwt_secret = "]),
+            ("[auth]\nsecret = \"a\"", &["b.toml:2:", "secret", "jwt_secret"]),
+            ("[auth]\njwt_public_key = \"/no/k.pem\"", &["b.toml:2:", "jwt_public_key", "/no/k.pem", "PEM"]),
+            ("[[secret]]\nname=\"a\"\npassword=\"b\"\ntrunk=\"x\"", &["b.toml:4:", "trunk", "none"]),
         ];
         for (text, parts) in cases {
             let said = error(text);
@@ -236,5 +270,57 @@ mod tests {
                 assert!(said.contains(part), "{said:?} lacks {part:?}");
             }
         }
+    }
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn what_tokens_may_name_is_known() {
+        let auth = format!("[auth]\njwt_secret = \"{SECRET}\"\n");
+        let pbx = "[[trunk]]\nname = \"pbx\"\naddress = \"127.0.0.1:5070\"\n";
+        let secret = "[[secret]]\nname = \"pool\"\ntrunk = \"pbx\"\npassword = \"p\"\n";
+        let said = error(&format!("{auth}trunks = [\"pbx\", \"x\"]\n{pbx}"));
+        assert!(
+            said.contains("b.toml:3:") && said.contains("trunks") && said.contains("known: pbx"),
+            "{said}"
+        );
+        let said = error(&format!("{auth}{pbx}{secret}"));
+        assert!(said.contains("b.toml:8:") && said.contains("add it to trunks in [auth]"), "{said}");
+        let said = error(&format!("{auth}trunks = [\"pbx\"]\n{pbx}{secret}{secret}"));
+        assert!(said.contains("b.toml:12:") && said.contains("two secrets \"pool\""), "{said}");
+        let file = read("b.toml", &format!("{auth}trunks = [\"pbx\"]\n{pbx}{secret}")).unwrap();
+        assert_eq!(file.secret[0].password, "p");
+    }
+
+    /// A folder of this test's own, gone with it.
+    struct Folder(std::path::PathBuf);
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn files_are_found_beside_the_configuration_wherever_it_is_read_from() {
+        let folder = Folder(std::env::temp_dir().join(format!("bridgehead-config-{}", std::process::id())));
+        std::fs::create_dir_all(&folder.0).unwrap();
+        let config = folder.0.join("b.toml");
+        let config = config.to_str().unwrap();
+        let text =
+            "[auth]\njwt_public_key = \"key.pem\"\n[http]\ncertificate = \"c.pem\"\nkey = \"/etc/k.pem\"";
+        let said = read(config, text).unwrap_err().to_string();
+        let key = folder.0.join("key.pem").display().to_string();
+        assert!(said.contains("b.toml:2: jwt_public_key: ") && said.contains(&key), "{said}");
+        std::fs::write(&key, "-----BEGIN CERTIFICATE-----").unwrap();
+        let said = read(config, text).unwrap_err().to_string();
+        assert!(said.contains("b.toml:2:") && said.contains("openssl pkey -pubout"), "{said}");
+        // A P-256 key (RFC 5480), its point of no matter here.
+        let der = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEAAAA";
+        std::fs::write(&key, format!("-----BEGIN PUBLIC KEY-----\n{der}\n-----END PUBLIC KEY-----\n"))
+            .unwrap();
+        let file = read(config, text).unwrap();
+        assert_eq!(file.http.certificate.unwrap().get_ref(), &folder.0.join("c.pem"));
+        assert_eq!(file.http.key.unwrap().to_str(), Some("/etc/k.pem"), "one from the root stays");
     }
 }

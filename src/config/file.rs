@@ -5,7 +5,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 /// The whole file.
@@ -34,6 +34,8 @@ pub struct File {
     pub trunk: Vec<Trunk>,
     /// Browser users.
     pub user: Vec<User>,
+    /// Secrets that tokens may refer to.
+    pub secret: Vec<Secret>,
     /// Where calls go; the first that matches wins.
     pub route: Vec<Spanned<Route>>,
 }
@@ -47,7 +49,8 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Other sites whose pages may use this gateway (`https://app.example`); `*` allows any.
     pub origins: Vec<String>,
-    /// Certificate chain in PEM, leaf first. With it, and `key`, `listen` speaks HTTPS and WSS, and nothing else. Read
+    /// Certificate chain in PEM, leaf first; like every file that is named here, beside the configuration where it has no
+    /// path from the root. With it, and `key`, `listen` speaks HTTPS and WSS, and nothing else. Read
     /// again when the file changes.
     pub certificate: Option<Spanned<PathBuf>>,
     /// Private key in PEM to `certificate`.
@@ -137,9 +140,23 @@ pub struct Auth {
     /// PEM file with the public key of ES256 (P-256) or RS256.
     pub jwt_public_key: Option<Spanned<PathBuf>>,
     /// What a token's `aud` must hold.
-    pub audience: Option<String>,
+    pub audience: Option<Spanned<String>>,
     /// What a token's `iss` must be.
-    pub issuer: Option<String>,
+    pub issuer: Option<Spanned<String>>,
+    /// The trunks at which tokens may give their bearers a SIP identity; none until named.
+    pub trunks: Vec<Spanned<String>>,
+}
+
+/// `[[secret]]`: a digest password at a trunk, which a token names in place of bearing it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secret {
+    /// Its name in tokens (`sip_secret`).
+    pub name: Spanned<String>,
+    /// The trunk whose challenges it may answer.
+    pub trunk: Spanned<String>,
+    /// The password.
+    pub password: String,
 }
 
 /// `[calls]`
@@ -391,6 +408,18 @@ fn maybe_address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr
 
 fn ports<'de, D: Deserializer<'de>>(from: D) -> Result<RangeInclusive<u16>, D::Error> {
     parse_ports(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+impl File {
+    /// Takes files that are named without a path from the root for ones beside the configuration: what a service finds
+    /// must not hang on where it was started.
+    pub(super) fn beside(&mut self, config: &Path) {
+        let folder = config.parent().unwrap_or(Path::new(""));
+        let spanned = [&mut self.http.certificate, &mut self.auth.jwt_public_key].into_iter().flatten();
+        for path in spanned.map(Spanned::get_mut).chain(&mut self.http.key) {
+            *path = folder.join(&*path);
+        }
+    }
 }
 
 /// A value that no file gave.

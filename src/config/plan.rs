@@ -2,7 +2,7 @@
 
 use super::{Dtls, File, Trunk};
 use crate::base::{Map, RealmId};
-use crate::leg::{Account, Attach, Reason, TrunkId};
+use crate::leg::{Account, Attach, Reason, Secret, TrunkId};
 use crate::{call, http, media, shard, signal, sip, webrtc};
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +88,7 @@ fn registrations(file: &File) -> Map<Account, sip::Registration> {
             trunk,
             user: sip_user.to_owned(),
             auth_user: or(&user.sip_username, sip_user).to_owned(),
-            password: sip::Secret(or(&user.sip_password, &user.password).to_owned()),
+            password: Secret(or(&user.sip_password, &user.password).to_owned()),
         };
         map.insert(account, registration);
     }
@@ -104,7 +104,7 @@ fn sip_of(file: &File) -> sip::Config {
     let trunk = |trunk: &Trunk| {
         let credentials = (!trunk.username.is_empty()).then(|| sip::Credentials {
             user: trunk.username.clone(),
-            password: sip::Secret(trunk.password.clone()),
+            password: Secret(trunk.password.clone()),
         });
         sip::Trunk {
             domain: or(&trunk.domain, &trunk.address.to_string()).to_owned(),
@@ -142,9 +142,12 @@ fn signal_of(file: &File, shards: u8) -> signal::Config {
 
 /// Reads a public key for tokens; else what is wrong with the file.
 pub(super) fn public_key(path: &std::path::Path) -> Result<signal::JwtKey, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    signal::JwtKey::from_pem(&text)
-        .ok_or_else(|| format!("{} holds no public key of P-256 or RSA in PEM", path.display()))
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("{} can't be read ({error}); name a PEM file", path.display()))?;
+    signal::JwtKey::from_pem(&text).ok_or_else(|| {
+        let path = path.display();
+        format!("{path} holds no public key of P-256 or RSA in PEM; write one by openssl pkey -pubout")
+    })
 }
 
 fn jwt_of(file: &File) -> Option<signal::Jwt> {
@@ -156,8 +159,22 @@ fn jwt_of(file: &File) -> Option<signal::Jwt> {
     // A file that can't be read was an error when the configuration was checked.
     let public = file.auth.jwt_public_key.as_ref().and_then(|path| public_key(path.get_ref()).ok());
     let keys: Vec<_> = secret.into_iter().chain(public).collect();
-    let (audience, issuer) = (file.auth.audience.clone(), file.auth.issuer.clone());
-    (!keys.is_empty()).then_some(signal::Jwt { keys, audience, issuer })
+    let text = |value: &Option<Spanned<String>>| value.as_ref().map(|value| value.get_ref().clone());
+    let trunks = file.auth.trunks.iter().filter_map(|name| {
+        let name = name.get_ref();
+        Some((name.clone(), trunk_id(file, name)?))
+    });
+    let secrets = file.secret.iter().filter_map(|secret| {
+        let trunk = trunk_id(file, secret.trunk.get_ref())?;
+        Some((secret.name.get_ref().clone(), (trunk, Secret(secret.password.clone()))))
+    });
+    (!keys.is_empty()).then(|| signal::Jwt {
+        keys,
+        audience: text(&file.auth.audience),
+        issuer: text(&file.auth.issuer),
+        trunks: trunks.collect(),
+        secrets: secrets.collect(),
+    })
 }
 
 fn call_of(file: &File, shards: u8) -> call::Config {

@@ -60,6 +60,7 @@ impl Lines {
 pub fn print(file: &File) -> String {
     let mut lines = Lines::default();
     servers(&mut lines, file);
+    auth(&mut lines, file);
     bounds(&mut lines, file);
     trunks_and_users(&mut lines, file);
     lines.0
@@ -90,6 +91,20 @@ fn servers(lines: &mut Lines, file: &File) {
             Dtls::V13 => "1.3",
         },
     );
+}
+
+fn auth(lines: &mut Lines, file: &File) {
+    let auth = &file.auth;
+    if auth.jwt_secret.is_none() && auth.jwt_public_key.is_none() {
+        return;
+    }
+    lines.table("[auth]");
+    // Long enough to read back as one.
+    lines.maybe("jwt_secret", auth.jwt_secret.as_ref().map(|_| format!("{HIDDEN:32}")));
+    lines.maybe("jwt_public_key", auth.jwt_public_key.as_ref().map(|path| path.get_ref().display()));
+    lines.maybe("audience", auth.audience.as_ref().map(toml::Spanned::get_ref));
+    lines.maybe("issuer", auth.issuer.as_ref().map(toml::Spanned::get_ref));
+    lines.raw("trunks", list(auth.trunks.iter().map(toml::Spanned::get_ref)));
 }
 
 fn bounds(lines: &mut Lines, file: &File) {
@@ -140,6 +155,12 @@ fn trunks_and_users(lines: &mut Lines, file: &File) {
         lines.some("sip_username", &user.sip_username);
         lines.secret("sip_password", &user.sip_password);
     }
+    for secret in &file.secret {
+        lines.table("[[secret]]");
+        lines.text("name", secret.name.get_ref());
+        lines.text("trunk", secret.trunk.get_ref());
+        lines.secret("password", &secret.password);
+    }
     for route in file.route.iter().map(toml::Spanned::get_ref) {
         lines.table("[[route]]");
         lines.maybe("from", route.from.as_ref().map(toml::Spanned::get_ref));
@@ -183,6 +204,14 @@ mod tests {
             password = "hush2"
             sip_password = "hush3"
             trunk = "pbx"
+            [auth]
+            jwt_secret = "hush4 of thirty-two bytes at least"
+            audience = "phone"
+            trunks = ["pbx"]
+            [[secret]]
+            name = "pool"
+            trunk = "pbx"
+            password = "hush5"
             [[route]]
             from = "users"
             number = "+49"
@@ -192,7 +221,13 @@ mod tests {
         "#;
         let printed = print(&read("a.toml", text).unwrap());
         assert!(!printed.contains("hush"), "{printed}");
-        for part in ["listen = \"off\"", "a \\\"b\\\".pem", "rtp_ports = \"20000-20999\"", "reject = 404"] {
+        for part in [
+            "listen = \"off\"",
+            "a \\\"b\\\".pem",
+            "rtp_ports = \"20000-20999\"",
+            "reject = 404",
+            "trunks = [\"pbx\"]",
+        ] {
             assert!(printed.contains(part), "{part} in {printed}");
         }
         assert_eq!(print(&read("b.toml", &printed).unwrap()), printed);

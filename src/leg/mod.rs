@@ -8,6 +8,7 @@
 //! protocol: CANCEL, BYE, a challenged BYE). An event or command for a leg that its reader has forgotten is ignored.
 
 mod attach;
+mod identity;
 mod notice;
 mod quality;
 mod reason;
@@ -15,6 +16,7 @@ mod reason;
 pub use crate::base::{LegId, ShardId, Side};
 use crate::sdp::Session;
 pub use attach::{Attach, Data};
+pub use identity::{Identity, Secret};
 pub use notice::{Control, Digit, MOST_BODY, Notice, passes};
 pub use quality::{Level, Quality, Sound};
 pub use reason::{Cause, Reason};
@@ -81,6 +83,8 @@ pub struct Incoming {
     pub leg: LegId,
     /// Who brought it.
     pub source: Source,
+    /// A browser user's SIP identity, where the configuration has none: where its calls go, and as whom.
+    pub identity: Option<Arc<Identity>>,
     /// Who calls.
     pub caller: Party,
     /// Who is called.
@@ -109,6 +113,8 @@ pub struct Dial {
     pub callee: Party,
     /// The browser user on whose behalf it is dialled: whose credentials answer a challenge (SIP only).
     pub account: Option<Account>,
+    /// That user's SIP identity, where the configuration has none.
+    pub identity: Option<Arc<Identity>>,
     /// Our offer: to SIP, in the INVITE; to a browser, with the call that rings.
     pub offer: Box<Session>,
     /// Max-Forwards to send.

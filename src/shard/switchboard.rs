@@ -141,10 +141,8 @@ impl Core {
     fn on_stack(&mut self, now: Now, output: sip::Output) {
         match output {
             sip::Output::Event(event) => self.on_leg(now, event),
-            sip::Output::Registered { account, state } => {
-                if let Some(registration) = self.config.registrations.get(&account) {
-                    self.tally.registered(now, registration.trunk, state);
-                }
+            sip::Output::Registered { account, trunk, state } => {
+                self.tally.registered(now, trunk, state);
                 self.hub.handle_input(now, signal::Input::Registered { account, state });
             }
             sip::Output::Send { flow, data } => {
@@ -183,16 +181,17 @@ impl Core {
                 self.outputs.push_back(Output::Mail { to: exchange.flow.shard(), mail });
             }
             signal::Output::Forward { to, ask } => self.forward(to, ask),
-            signal::Output::Register(account) => self.register(now, account),
+            signal::Output::Register(account, identity) => self.register(now, account, identity.as_deref()),
             signal::Output::Unregister(account) => {
                 self.stack.handle_input(now, sip::Input::Unregister(account));
             }
         }
     }
 
-    fn register(&mut self, now: Now, account: leg::Account) {
-        if let Some(registration) = self.config.registrations.get(&account) {
-            let registration = registration.clone();
+    fn register(&mut self, now: Now, account: leg::Account, identity: Option<&leg::Identity>) {
+        let known = || self.config.registrations.get(&account).cloned();
+        let told = identity.map(|identity| sip::Registration::of(account.clone(), identity));
+        if let Some(registration) = told.or_else(known) {
             self.stack.handle_input(now, sip::Input::Register(registration));
             return;
         }

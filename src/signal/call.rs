@@ -81,7 +81,7 @@ impl Hub {
         }
         let offer = read_sdp(request)?;
         let data = self.attached(request)?;
-        let account = session.account.clone();
+        let (account, identity) = (session.account.clone(), session.identity.clone());
         let known = || self.config.users.get(&account).map(|user| user.display.clone());
         let display = session.name.clone().or_else(known).unwrap_or_default();
         let leg = self.mint.leg(Side::Web);
@@ -91,6 +91,7 @@ impl Hub {
         self.say(leg::Event::Incoming(Box::new(Incoming {
             leg,
             source: Source::Account(account),
+            identity,
             caller,
             callee: Callee::Dialled(party),
             offer: Some(offer),

@@ -3,7 +3,8 @@
 //! The key decides the algorithm, never the token: what a token says of its algorithm must be what its key is for, so that
 //! a public key is never taken for a shared secret, and `none` is never anything.
 
-use crate::leg::Account;
+use crate::base::Map;
+use crate::leg::{Account, Identity, Secret, TrunkId};
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{self, UnparsedPublicKey};
 use base64::Engine;
@@ -92,6 +93,10 @@ pub struct Jwt {
     pub audience: Option<String>,
     /// What `iss` must be, where it is set.
     pub issuer: Option<String>,
+    /// The trunks that tokens may name.
+    pub trunks: Map<String, TrunkId>,
+    /// The secrets that they may refer to, each at its trunk.
+    pub secrets: Map<String, (TrunkId, Secret)>,
 }
 
 /// Why a token is refused. Said to its bearer: none of it helps who has no valid one.
@@ -105,6 +110,10 @@ pub(super) enum Flaw {
     Audience,
     Issuer,
     Subject,
+    Trunk,
+    SipUser,
+    Secret,
+    Identity,
 }
 
 impl Flaw {
@@ -119,6 +128,10 @@ impl Flaw {
             Flaw::Audience => "audience",
             Flaw::Issuer => "issuer",
             Flaw::Subject => "subject",
+            Flaw::Trunk => "trunk",
+            Flaw::SipUser => "sip_user",
+            Flaw::Secret => "secret",
+            Flaw::Identity => "identity",
         }
     }
 }
@@ -130,6 +143,8 @@ pub(super) struct Bearer {
     pub(super) account: Account,
     /// The name that called parties see.
     pub(super) name: Option<String>,
+    /// Who it is at a SIP server; or why it can't be that.
+    pub(super) identity: Result<Option<Identity>, Flaw>,
 }
 
 #[derive(Deserialize)]
@@ -147,6 +162,10 @@ struct Claims {
     iss: Option<String>,
     aud: Option<Audience>,
     name: Option<String>,
+    trunk: Option<String>,
+    sip_user: Option<String>,
+    sip_username: Option<String>,
+    sip_secret: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -163,6 +182,12 @@ impl Audience {
             Audience::Many(many) => many.iter().any(|one| one == wanted),
         }
     }
+}
+
+/// What may stand in a URI and in a quoted string of a SIP header.
+fn is_sip_name(name: &str) -> bool {
+    let strange = |c: char| c.is_control() || c.is_whitespace() || "\"\\<>".contains(c);
+    !name.is_empty() && name.chars().count() <= LONGEST_NAME && !name.contains(strange)
 }
 
 /// Reads a part of a token.
@@ -222,10 +247,35 @@ impl Jwt {
         // It goes into SIP headers: nothing there that ends one.
         let clean =
             |text: &String| text.chars().count() <= LONGEST_NAME && !text.chars().any(char::is_control);
-        let sub =
-            claims.sub.filter(|sub| !sub.is_empty() && !sub.contains(char::is_whitespace) && clean(sub));
-        let account = Account::from(sub.ok_or(Flaw::Subject)?.as_str());
-        Ok(Bearer { account, name: claims.name.filter(clean) })
+        let sub = claims
+            .sub
+            .as_ref()
+            .filter(|sub| !sub.is_empty() && !sub.contains(char::is_whitespace) && clean(sub));
+        let sub = sub.cloned().ok_or(Flaw::Subject)?;
+        let (account, name) = (Account::from(sub.as_str()), claims.name.clone().filter(clean));
+        Ok(Bearer { account, name, identity: self.identity(&sub, claims) })
+    }
+
+    /// Only what the operator has opened to tokens: a trunk of the list, and a secret that is that trunk's.
+    fn identity(&self, sub: &str, claims: Claims) -> Result<Option<Identity>, Flaw> {
+        let Claims { trunk, sip_user, sip_username, sip_secret, .. } = claims;
+        let Some(trunk) = trunk else {
+            // Half an identity is a mistake of who made the token, and is not to be guessed at.
+            let half = sip_user.is_some() || sip_username.is_some() || sip_secret.is_some();
+            return if half { Err(Flaw::Trunk) } else { Ok(None) };
+        };
+        let trunk = *self.trunks.get(&trunk).ok_or(Flaw::Trunk)?;
+        let user = sip_user.unwrap_or_else(|| sub.to_owned());
+        let auth_user = sip_username.unwrap_or_else(|| user.clone());
+        if !is_sip_name(&user) || !is_sip_name(&auth_user) {
+            return Err(Flaw::SipUser);
+        }
+        let secret = match sip_secret.map(|name| self.secrets.get(&name)) {
+            None => None,
+            Some(Some((at, secret))) if *at == trunk => Some(secret.clone()),
+            Some(_) => return Err(Flaw::Secret),
+        };
+        Ok(Some(Identity { trunk, user, auth_user, secret }))
     }
 }
 
@@ -240,7 +290,15 @@ mod tests {
     const SECRET: &[u8] = b"a secret of at least 32 bytes ......";
 
     fn hs256() -> Jwt {
-        Jwt { keys: vec![JwtKey::Secret(SECRET.to_vec())], audience: Some("phone".into()), issuer: None }
+        Jwt {
+            keys: vec![JwtKey::Secret(SECRET.to_vec())],
+            audience: Some("phone".into()),
+            issuer: None,
+            trunks: [("pbx".to_owned(), TrunkId(0)), ("carrier".to_owned(), TrunkId(2))]
+                .into_iter()
+                .collect(),
+            secrets: [("pool".to_owned(), (TrunkId(2), Secret("hush".into())))].into_iter().collect(),
+        }
     }
 
     fn unsigned(header: &Value, claims: &Value) -> String {
@@ -336,11 +394,13 @@ mod tests {
         // The SubjectPublicKeyInfo of P-256 is a fixed head and the point.
         let head = [&[0x30, 0x59, 0x30, 0x13][..], P256, &[0x03, 0x42, 0x00]].concat();
         let der = [&head[..], pair.public_key().as_ref()].concat();
-        let pem =
-            format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(&der));
+        let pem = format!(
+            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+            STANDARD.encode(der.as_ref() as &[u8])
+        );
         let key = JwtKey::from_pem(&pem).unwrap();
         assert_eq!(format!("{key:?}"), "JwtKey(ES256)");
-        let jwt = Jwt { keys: vec![key], audience: None, issuer: None };
+        let jwt = Jwt { keys: vec![key], audience: None, ..hs256() };
         let text = unsigned(&json!({"alg": "ES256"}), &claims(json!({})));
         let signature = pair.sign(&random, text.as_bytes()).unwrap();
         let token = format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature));
@@ -352,5 +412,61 @@ mod tests {
             assert_eq!(jwt.check(NOW, &lying), Err(Flaw::Signature));
         }
         assert!(JwtKey::from_pem("-----BEGIN PUBLIC KEY-----\n!\n-----END PUBLIC KEY-----").is_none());
+    }
+
+    #[test]
+    fn rs256_is_signed_by_a_key_of_2048_bit_at_least() {
+        use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+        use aws_lc_rs::rsa::{KeyPair, KeySize};
+        let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+        let der: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+        let pem = format!(
+            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+            STANDARD.encode(der.as_ref() as &[u8])
+        );
+        let key = JwtKey::from_pem(&pem).unwrap();
+        assert_eq!(format!("{key:?}"), "JwtKey(RS256)");
+        let jwt = Jwt { keys: vec![key], ..hs256() };
+        let text = unsigned(&json!({"alg": "RS256"}), &claims(json!({})));
+        let mut signature = vec![0; pair.public_modulus_len()];
+        let random = SystemRandom::new();
+        pair.sign(&signature::RSA_PKCS1_SHA256, &random, text.as_bytes(), &mut signature).unwrap();
+        let token = |signature: &[u8]| format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature));
+        assert_eq!(jwt.check(NOW, &token(&signature)).unwrap().account.name(), "alice");
+        signature[9] ^= 1;
+        assert_eq!(jwt.check(NOW, &token(&signature)), Err(Flaw::Signature));
+        assert_eq!(jwt.check(NOW, &token(&[])), Err(Flaw::Signature));
+        // PSS is another algorithm, even by the same key.
+        pair.sign(&signature::RSA_PSS_SHA256, &random, text.as_bytes(), &mut signature).unwrap();
+        assert_eq!(jwt.check(NOW, &token(&signature)), Err(Flaw::Signature));
+        let confused = sign(&json!({"alg": "HS256"}), &claims(json!({})), pem.as_bytes());
+        assert_eq!(jwt.check(NOW, &confused), Err(Flaw::Algorithm));
+    }
+
+    #[test]
+    fn an_identity_has_a_trunk_of_the_list_and_a_secret_of_that_trunk() {
+        let told = |change| check(change).unwrap().identity;
+        assert_eq!(told(json!({})), Ok(None));
+        let carrier =
+            json!({"trunk": "carrier", "sip_user": "u", "sip_username": "d@x", "sip_secret": "pool"});
+        let identity = told(carrier).unwrap().unwrap();
+        assert_eq!(
+            (identity.trunk, identity.user.as_str(), identity.auth_user.as_str()),
+            (TrunkId(2), "u", "d@x")
+        );
+        assert_eq!(identity.secret, Some(Secret("hush".into())));
+        for (change, flaw) in [
+            (json!({"trunk": "Carrier"}), Flaw::Trunk),
+            (json!({"sip_username": "x"}), Flaw::Trunk),
+            (json!({"trunk": "pbx", "sip_secret": "pool"}), Flaw::Secret),
+            (json!({"trunk": "pbx", "sip_secret": ""}), Flaw::Secret),
+            (json!({"trunk": "pbx", "sip_user": "x\r\nVia: y"}), Flaw::SipUser),
+            (json!({"trunk": "pbx", "sip_user": "x".repeat(129)}), Flaw::SipUser),
+            (json!({"trunk": "pbx", "sip_username": "<x>"}), Flaw::SipUser),
+            (json!({"trunk": "pbx", "sip_username": "a\\b"}), Flaw::SipUser),
+        ] {
+            assert_eq!(told(change.clone()), Err(flaw), "{change}");
+        }
+        assert_eq!(check(json!({"trunk": 7})), Err(Flaw::Malformed));
     }
 }

@@ -143,6 +143,9 @@ refusals! {
     UNAUTHORIZED = "unauthorized", 401, "Wrong user name or password.";
     NOT_CONNECTED = "unauthorized", 401, "The first message must be \"connect\".";
     NO_PASSWORD = "unauthorized", 401, "\"connect\" needs \"user\" and \"password\", or \"token\".";
+    NO_IDENTITY = "bad_request", 400, "This user's SIP password is not told: the gateway's configuration has it.";
+    NO_SECRET = "bad_request", 400, "\"register\" needs \"password\": the token names no secret at the SIP server.";
+    BAD_PASSWORD = "bad_request", 400, "\"password\" must be text of 1 to 256 bytes without control characters.";
     OTHER_HOME = "unauthorized", 401, "Open a new connection to sign in as another user.";
     THROTTLED = "too_many", 0, "Too many wrong passwords came from this address. Wait a minute.";
     FLOODING = "too_many", 0, "This session sends too many messages. Wait a second.";

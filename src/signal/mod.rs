@@ -27,6 +27,7 @@ mod tests;
 use crate::base::{FlowId, ShardId};
 use crate::leg;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use config::{Config, Counters, IceServer, Password, User};
@@ -178,9 +179,9 @@ pub enum Output {
     },
     /// To the call machine.
     Event(leg::Event),
-    /// The first session of a user asks for registration: register it upstream. Said again where the last attempt
-    /// failed and a session asks anew.
-    Register(leg::Account),
+    /// The first session of a user asks for registration: register it upstream, as the configuration says, or with the
+    /// identity that came with the sign-in. Said again where the last attempt failed and a session asks anew.
+    Register(leg::Account, Option<Arc<leg::Identity>>),
     /// No session of a user wants registration any more: unregister it.
     Unregister(leg::Account),
 }

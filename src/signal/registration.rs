@@ -2,9 +2,14 @@
 
 use super::Output;
 use super::hub::Hub;
-use super::message::Event;
+use super::jwt::Flaw;
+use super::message::{Event, Refusal, Request};
 use crate::base::SessionId;
-use crate::leg::{Account, Reason};
+use crate::leg::{Account, Identity, Reason, Secret};
+use std::sync::Arc;
+
+/// Bytes of the longest SIP password.
+const LONGEST_PASSWORD: usize = 256;
 
 /// What a session asked for, and what it was told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,9 +25,60 @@ pub(super) enum Standing {
 }
 
 impl Hub {
-    /// A session asks for registration.
-    pub(super) fn register(&mut self, id: SessionId) {
-        let Some(account) = self.sessions.get(id).map(|session| session.account.clone()) else { return };
+    /// A session asks for registration, and may tell the password of an identity that its token gave.
+    pub(super) fn register(&mut self, id: SessionId, request: &Request) -> Result<(), Refusal> {
+        let Some(session) = self.sessions.get(id) else { return Err(Refusal::WRONG_STATE) };
+        let (account, identity) = (session.account.clone(), session.identity.clone());
+        match (identity, &request.password) {
+            (None, Some(_)) => return Err(Refusal::NO_IDENTITY),
+            (Some(identity), None) if identity.secret.is_none() => return Err(Refusal::NO_SECRET),
+            (Some(identity), Some(password)) => {
+                let password = &password.0;
+                if !(1..=LONGEST_PASSWORD).contains(&password.len()) || password.contains(char::is_control) {
+                    return Err(Refusal::BAD_PASSWORD);
+                }
+                let secret = Some(Secret(password.clone()));
+                self.share_identity(&account, &Arc::new(Identity { secret, ..(*identity).clone() }));
+            }
+            _ => {}
+        }
+        self.ask_upstream(id, account, request.password.is_some());
+        Ok(())
+    }
+
+    /// The identity of a new session. All sessions of a user have one registration, and so the same identity; a secret
+    /// that one of them has is good for all.
+    pub(super) fn agree_identity(
+        &mut self,
+        account: &Account,
+        identity: Option<Identity>,
+    ) -> Result<Option<Arc<Identity>>, Flaw> {
+        let first = self.accounts.get(account).and_then(|siblings| self.sessions.get(*siblings.first()?));
+        match (first.map(|session| session.identity.clone()), identity) {
+            (None, identity) => Ok(identity.map(Arc::new)),
+            (Some(None), None) => Ok(None),
+            (Some(Some(old)), Some(new)) if old.is(&new) => {
+                if new.secret.is_none() {
+                    return Ok(Some(old));
+                }
+                let new = Arc::new(new);
+                self.share_identity(account, &new);
+                Ok(Some(new))
+            }
+            _ => Err(Flaw::Identity),
+        }
+    }
+
+    fn share_identity(&mut self, account: &Account, identity: &Arc<Identity>) {
+        for &id in self.accounts.get(account).into_iter().flatten() {
+            if let Some(session) = self.sessions.get_mut(id) {
+                session.identity = Some(Arc::clone(identity));
+            }
+        }
+    }
+
+    fn ask_upstream(&mut self, id: SessionId, account: Account, anew: bool) {
+        let identity = self.sessions.get(id).and_then(|session| session.identity.clone());
         let standings = self.standings(&account);
         if standings.contains(&Standing::Registered) {
             self.set_standing(id, Standing::Registered);
@@ -31,8 +87,8 @@ impl Hub {
         }
         let asked = standings.contains(&Standing::Waiting);
         self.set_standing(id, Standing::Waiting);
-        if !asked {
-            self.outbox.push_back(Output::Register(account));
+        if !asked || anew {
+            self.outbox.push_back(Output::Register(account, identity));
         }
         self.ring_late(id);
     }

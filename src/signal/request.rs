@@ -4,7 +4,7 @@ use super::Output;
 use super::config::Password;
 use super::exchange::To;
 use super::hub::Hub;
-use super::jwt::{self, Flaw};
+use super::jwt::{self, Bearer, Flaw};
 use super::message::{self, Carried, OnlyId, Refusal, Reply, Request};
 use super::session::SIGNED_OUT;
 use crate::base::{FlowId, Key, Now, SessionId, ShardId};
@@ -118,7 +118,7 @@ impl Hub {
         }
         match request.kind.as_str() {
             "ping" => {}
-            "register" => self.register(session),
+            "register" => self.register(session, request)?,
             "unregister" => self.unregister(session),
             "dial" => self.dial(session, request)?,
             "ringing" => self.ringing(session, request)?,
@@ -170,9 +170,8 @@ impl Hub {
         if home != self.shard {
             return Step::Home(home);
         }
-        let admitted = self
-            .verify(now, source, &account, &password.0)
-            .and_then(|()| self.admit(now, to, &account, None));
+        let admitted =
+            self.verify(now, source, &account, &password.0).and_then(|()| self.admit(now, to, &account));
         admitted.map_or_else(Step::Out, Step::In)
     }
 
@@ -187,7 +186,7 @@ impl Hub {
             return Step::Out(refusal);
         }
         match jwt.check(now.unix, token) {
-            Ok(bearer) => self.admit(now, to, &bearer.account, bearer.name).map_or_else(Step::Out, Step::In),
+            Ok(bearer) => self.admit_bearer(now, to, bearer).map_or_else(Step::Out, Step::In),
             Err(flaw) => {
                 self.counters.bad_tokens += 1;
                 // One that has run out is an honest one's; a forged one is a guess.
@@ -229,17 +228,24 @@ impl Hub {
         Err(Refusal::UNAUTHORIZED)
     }
 
-    fn admit(
-        &mut self,
-        now: Now,
-        to: To,
-        account: &Account,
-        name: Option<String>,
-    ) -> Result<SessionId, Refusal> {
-        let opened = self.open_session(now, account, to);
-        if let Some(session) = opened.and_then(|id| self.sessions.get_mut(id)) {
-            session.name = name;
+    /// A user of the configuration is there at SIP servers what the configuration says, whatever a token does.
+    fn admit_bearer(&mut self, now: Now, to: To, bearer: Bearer) -> Result<SessionId, Refusal> {
+        let Bearer { account, name, identity } = bearer;
+        let identity = if self.config.users.contains_key(&account) { Ok(None) } else { identity };
+        let agreed = identity.and_then(|identity| self.agree_identity(&account, identity));
+        let identity = agreed.map_err(|flaw| {
+            self.counters.bad_tokens += 1;
+            Refusal::token(flaw.name())
+        })?;
+        let id = self.admit(now, to, &account)?;
+        if let Some(session) = self.sessions.get_mut(id) {
+            (session.name, session.identity) = (name, identity);
         }
+        Ok(id)
+    }
+
+    fn admit(&mut self, now: Now, to: To, account: &Account) -> Result<SessionId, Refusal> {
+        let opened = self.open_session(now, account, to);
         self.counters.sessions_refused += u64::from(opened.is_none());
         let full = self.sessions.len() >= self.sessions.cap();
         opened.ok_or(if full { Refusal::OVERLOADED } else { Refusal::TOO_MANY_SESSIONS })

@@ -8,7 +8,7 @@ use super::registration::Standing;
 use super::resume::Tokens;
 use super::{Exchange, Output};
 use crate::base::{FlowId, LegId, Now, SessionId, TimerId};
-use crate::leg::{self, Account};
+use crate::leg::{self, Account, Identity};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,6 +21,8 @@ pub(super) struct Session {
     pub(super) account: Account,
     /// The display name that its token gave.
     pub(super) name: Option<String>,
+    /// The SIP identity that its token gave: all sessions of a user have the same.
+    pub(super) identity: Option<Arc<Identity>>,
     /// The connection; `None` while it is lost.
     pub(super) flow: Option<FlowId>,
     /// Counts up with each event.
@@ -77,6 +79,7 @@ impl Hub {
         let session = Session {
             account: account.clone(),
             name: None,
+            identity: None,
             flow: None,
             seq: 0,
             serial: self.serial,

@@ -29,6 +29,7 @@ pub use stack::Stack;
 
 use crate::base::{FlowId, RealmId};
 use crate::leg as words;
+pub use crate::leg::Secret;
 use std::net::SocketAddr;
 
 /// The transport of a SIP message.
@@ -97,13 +98,18 @@ pub struct Registration {
     pub password: Secret,
 }
 
-/// A password. Never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
+impl Registration {
+    /// Of a user whose identity came with the sign-in; who has no secret is not registered.
+    pub fn of(account: words::Account, identity: &words::Identity) -> Registration {
+        let words::Identity { trunk, user, auth_user, secret } = identity.clone();
+        let password = secret.unwrap_or(Secret(String::new()));
+        Registration { account, trunk, user, auth_user, password }
+    }
 
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
+    /// Whom calls are made as.
+    fn identity(&self) -> words::Identity {
+        let Registration { trunk, user, auth_user, password, .. } = self.clone();
+        words::Identity { trunk, user, auth_user, secret: Some(password) }
     }
 }
 
@@ -123,6 +129,8 @@ pub enum Output {
     Registered {
         /// The user.
         account: words::Account,
+        /// With which trunk.
+        trunk: words::TrunkId,
         /// Registered until unregistered, or why not. The stack goes on trying by itself where that makes sense.
         state: Result<(), words::Reason>,
     },

@@ -170,7 +170,7 @@ impl Stack {
         let Ok(id) = self.registrations.entries.insert(entry) else {
             self.counters.full_registrations += 1;
             let state = Err(Reason::from(Cause::Overloaded));
-            return self.out.push_back(Output::Registered { account, state });
+            return self.out.push_back(Output::Registered { account, trunk, state });
         };
         self.registrations.by_account.insert(account, id);
         self.attempt(now, id);
@@ -190,7 +190,8 @@ impl Stack {
                 entry.told = None;
             } else if let Some(state) = entry.told {
                 // A further session of the same user wants to know, too.
-                self.out.push_back(Output::Registered { account: entry.account.clone(), state });
+                let (account, trunk) = (entry.account.clone(), entry.trunk);
+                self.out.push_back(Output::Registered { account, trunk, state });
             }
             return;
         }
@@ -389,7 +390,8 @@ impl Stack {
         let Some(entry) = self.registrations.entries.get_mut(id) else { return };
         if entry.told != Some(state) {
             entry.told = Some(state);
-            self.out.push_back(Output::Registered { account: entry.account.clone(), state });
+            let (account, trunk) = (entry.account.clone(), entry.trunk);
+            self.out.push_back(Output::Registered { account, trunk, state });
         }
     }
 }

@@ -9,7 +9,7 @@ use super::transaction::ClientId;
 use super::write::{self, ALLOW, Draft, SDP};
 use super::{Credentials, Flow, Registration, Stack, Transport, digest, home};
 use crate::base::Now;
-use crate::leg::{Attach, Cause, Data, Dial, Event, Fork, Party, Reason, Target};
+use crate::leg::{Attach, Cause, Data, Dial, Event, Fork, Identity, Party, Reason, Target};
 use sip_codec::{Address, Escaped, Host, Message, Method, Name};
 use std::sync::Arc;
 
@@ -56,16 +56,18 @@ impl Stack {
         let at = if clean.is_empty() { String::new() } else { format!("{}@", Escaped(&clean)) };
         let uri = format!("sip:{at}{}", trunk.domain);
         let account = dial.account.as_ref();
+        let configured =
+            || account.and_then(|account| config.accounts.get(account)).map(Registration::identity);
         let identity =
-            account.and_then(|account| config.accounts.get(account)).filter(|it| it.trunk == trunk_id);
-        let configured = || {
-            let Registration { auth_user, password, .. } = identity?.clone();
-            Some(Arc::new(Credentials { user: auth_user, password }))
+            dial.identity.as_deref().cloned().or_else(configured).filter(|it| it.trunk == trunk_id);
+        let known = || {
+            let Identity { auth_user, secret, .. } = identity.clone()?;
+            Some(Arc::new(Credentials { user: auth_user, password: secret? }))
         };
         let own =
-            account.and_then(|account| self.registrations.credentials(account, trunk_id)).or_else(configured);
+            account.and_then(|account| self.registrations.credentials(account, trunk_id)).or_else(known);
         // The SIP server knows the user by the name that it has there.
-        let caller = match identity {
+        let caller = match &identity {
             Some(identity) => &Party { user: identity.user.clone(), ..dial.caller.clone() },
             None => &dial.caller,
         };

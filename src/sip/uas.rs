@@ -96,6 +96,7 @@ impl Stack {
         let incoming = Incoming {
             leg: leg.id,
             source: Source::Trunk(trunk),
+            identity: None,
             caller: party(&from),
             callee,
             offer,

@@ -157,6 +157,9 @@ export class FakeFetch {
   }
 }
 
+/** The window and the device's network. */
+export const place = { window: new EventTarget(), network: new EventTarget(), kept: new Map() };
+
 /** What `getUserMedia` does next: grants at once, unless a test takes over. */
 export const microphone = { ask: async () => new FakeStream([new FakeTrack()]) };
 
@@ -171,7 +174,15 @@ export function install() {
   put('RTCPeerConnection', FakePeer);
   put('MediaStream', FakeStream);
   put('location', { host: 'gw.example', href: 'https://gw.example/phone' });
-  put('navigator', { mediaDevices: { getUserMedia: (constraints) => microphone.ask(constraints) } });
+  Object.assign(place, { window: new EventTarget(), network: new EventTarget(), kept: new Map() });
+  put('addEventListener', (...listener) => place.window.addEventListener(...listener));
+  put('removeEventListener', (...listener) => place.window.removeEventListener(...listener));
+  put('sessionStorage', {
+    getItem: (key) => place.kept.get(key) ?? null,
+    setItem: (key, value) => place.kept.set(key, value),
+    removeItem: (key) => place.kept.delete(key),
+  });
+  put('navigator', { mediaDevices: { getUserMedia: (constraints) => microphone.ask(constraints) }, connection: place.network });
   mock.timers.reset();
   mock.timers.enable({ apis: ['setTimeout'] });
 }

@@ -176,6 +176,21 @@ test('falls back where WebSocket is blocked, and climbs back by itself', async (
   assert.ok(!FakeFetch.asked('/v1/events'), 'no poll waits any more');
 });
 
+test('falls back where a WebSocket cannot even be made', async () => {
+  const Real = globalThis.WebSocket;
+  globalThis.WebSocket = class {
+    constructor() {
+      throw new DOMException('not allowed here', 'SecurityError');
+    }
+  };
+  FakeFetch.refuse = false;
+  const connecting = Bridgehead.connect({ user: 'alice', password: 'secret' });
+  await settle();
+  FakeFetch.asked('/v1/session').ok({ session: 's1', user: 'alice', resume: 'token 1' });
+  assert.equal((await connecting).transport, 'poll');
+  globalThis.WebSocket = Real;
+});
+
 test('a poll that fails is a lost line, and is found again', async () => {
   const client = await poll();
   FakeFetch.asked('/v1/events').fail();

@@ -302,8 +302,17 @@ fn hops_routes_and_strangers_are_refused_with_their_own_codes() {
     let mut refused = |source: Source, callee: Callee, hops: u8| {
         let leg = bench.leg(Side::Sip);
         let (caller, offer) = (Party::default(), Some(parsed(&sip_sdp("0", ""))));
-        let incoming =
-            Incoming { leg, source, caller, callee, offer, hops, key: "k".into(), data: Vec::new() };
+        let incoming = Incoming {
+            leg,
+            source,
+            identity: None,
+            caller,
+            callee,
+            offer,
+            hops,
+            key: "k".into(),
+            data: Vec::new(),
+        };
         bench.event(Event::Incoming(Box::new(incoming)));
         bench.takes_end(leg).code
     };
@@ -413,6 +422,7 @@ fn a_leg_that_comes_in_twice_is_one_call() {
     let incoming = Incoming {
         leg,
         source: Source::Trunk(TrunkId(0)),
+        identity: None,
         caller: Party::default(),
         callee: dialled("+49"),
         offer: None,

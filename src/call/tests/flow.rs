@@ -310,3 +310,26 @@ fn of_srtp_and_rtp_side_by_side_rtp_is_taken() {
     let offer = bench.takes_acceptance(leg);
     assert_eq!((offer.media.len(), offer.media[0].port), (2, 0));
 }
+
+#[test]
+fn a_browser_user_who_brings_a_sip_identity_calls_at_its_trunk_as_that() {
+    let mut bench = Bench::new();
+    let (user, auth_user) = ("4711".to_owned(), "c4711".to_owned());
+    let identity = Arc::new(crate::leg::Identity { trunk: TrunkId(1), user, auth_user, secret: None });
+    let leg = bench.leg(Side::Web);
+    bench.event(Event::Incoming(Box::new(Incoming {
+        leg,
+        source: Source::Account("carol".into()),
+        identity: Some(Arc::clone(&identity)),
+        caller: Party::default(),
+        callee: dialled("bob"),
+        offer: Some(parsed(&web_offer())),
+        hops: 70,
+        key: "key".into(),
+        data: Vec::new(),
+    })));
+    assert!(matches!(bench.next_leg(), Command::Progress { code: 0, .. }));
+    let dial = bench.dialled();
+    assert_eq!((dial.target, dial.identity), (Target::Trunk(TrunkId(1)), Some(identity)));
+    assert_eq!(dial.account, Some("carol".into()));
+}

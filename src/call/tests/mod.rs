@@ -259,6 +259,7 @@ impl Bench {
         self.event(Event::Incoming(Box::new(Incoming {
             leg,
             source,
+            identity: None,
             caller: Party { user: "caller".into(), ..Party::default() },
             callee,
             offer: offer.map(parsed),

@@ -132,6 +132,7 @@ impl Storm {
         let incoming = Incoming {
             leg,
             source,
+            identity: None,
             caller: Party::default(),
             callee,
             offer,

@@ -70,7 +70,7 @@ impl Pair {
                         self.world.input(Input::Sip { from: at(GATEWAY), data: &data });
                     }
                     sip::Output::Event(event) => self.events.push(event),
-                    sip::Output::Registered { account, state } => {
+                    sip::Output::Registered { account, state, .. } => {
                         self.registered.push((account, state.is_ok()));
                     }
                 }
@@ -99,6 +99,7 @@ impl Pair {
             caller: party("alice"),
             callee: party(user),
             account: Some("alice".into()),
+            identity: None,
             offer: Box::new(Session::parse(sdp("sendrecv", "0").as_bytes()).unwrap()),
             hops: 70,
             data: Vec::new(),

@@ -8,6 +8,7 @@ use crate::shard::trace::{TraceCaps, Traces, Way};
 fn incoming(mint: &mut Mint, key: &str) -> Incoming {
     Incoming {
         leg: mint.leg(Side::Sip),
+        identity: None,
         source: Source::Trunk(TrunkId(0)),
         caller: Party::default(),
         callee: Callee::Dialled(Party::default()),

@@ -265,6 +265,7 @@ fn limits_and_states_are_held() {
         caller,
         callee,
         account: None,
+        identity: None,
         offer: sdp("1"),
         hops: 1,
         data: Vec::new(),

@@ -210,6 +210,7 @@ impl Desk {
             caller,
             callee,
             account: None,
+            identity: None,
             offer: sdp("3"),
             hops: 69,
             data: vec![("X-Case".into(), "7".into())],

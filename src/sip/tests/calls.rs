@@ -263,6 +263,7 @@ fn control_bytes_of_a_dialled_name_reach_no_message() {
         caller: party.clone(),
         callee: party,
         account: None,
+        identity: None,
         offer: sdp(1),
         hops: 70,
         data: vec![("X-Evil".into(), "a\r\nEvil: 1".into()), ("Via".into(), "x".into())],
@@ -323,7 +324,17 @@ fn a_caller_host_that_is_none_gives_way_to_the_trunks() {
     let caller = Party { user: "a;b@c".into(), host: "x> <y".into(), display: String::new() };
     let callee = Party { user: "+49 30".into(), ..Party::default() };
     let target = Target::Trunk(TrunkId(0));
-    let dial = Dial { leg, target, caller, callee, account: None, offer: sdp(1), hops: 70, data: Vec::new() };
+    let dial = Dial {
+        leg,
+        target,
+        caller,
+        callee,
+        account: None,
+        identity: None,
+        offer: sdp(1),
+        hops: 70,
+        data: Vec::new(),
+    };
     net.command(0, Command::Dial(Box::new(dial)));
     net.run(seconds(1));
     let incoming = net.incoming(1);

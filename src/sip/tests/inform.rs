@@ -175,6 +175,7 @@ fn attached_headers_pass_by_the_allow_list_of_each_side() {
         caller: Party::default(),
         callee: Party { user: "bob".into(), ..Party::default() },
         account: None,
+        identity: None,
         offer: sdp(1),
         hops: 70,
         data: vec![

@@ -161,7 +161,7 @@ impl Net {
                         self.send(from, flow.remote, data);
                     }
                     Output::Event(event) => self.nodes[node].events.push(event),
-                    Output::Registered { account, state } => {
+                    Output::Registered { account, state, .. } => {
                         self.nodes[node].registered.push((account, state));
                     }
                 }
@@ -235,6 +235,15 @@ impl Net {
     }
 
     pub fn dial_as(&mut self, node: usize, account: Option<&str>) -> LegId {
+        self.dial_with(node, account, None)
+    }
+
+    pub fn dial_with(
+        &mut self,
+        node: usize,
+        account: Option<&str>,
+        identity: Option<words::Identity>,
+    ) -> LegId {
         let leg = self.nodes[node].mint.leg(Side::Sip);
         let party = |user: &str| Party { user: user.into(), ..Party::default() };
         let dial = Dial {
@@ -243,6 +252,7 @@ impl Net {
             caller: Party { display: "Al \"x\"".into(), ..party("alice") },
             callee: party("bob"),
             account: account.map(words::Account::from),
+            identity: identity.map(Arc::new),
             offer: sdp(1),
             hops: 69,
             data: Vec::new(),

@@ -1,7 +1,7 @@
 //! Accounts registered with a scripted registrar.
 
 use super::*;
-use crate::leg::{Account, Cause};
+use crate::leg::{Account, Cause, Identity};
 use sip_codec::Name;
 
 fn registration(password: &str) -> Registration {
@@ -179,6 +179,40 @@ fn an_account_that_is_known_calls_under_its_own_name_without_being_registered() 
     net.answer(&invite, 407, "t", &[(Name::ProxyAuthenticate, CHALLENGE)], None);
     net.run(Duration::from_millis(100));
     assert!(header(&net.take("INVITE")[0], "Proxy-Authorization").contains("username=\"100a\""));
+}
+
+#[test]
+fn an_identity_that_came_with_the_sign_in_calls_and_registers_as_itself() {
+    let mut net = Net::scripted(|_| {});
+    let secret = Some(Secret("secret".into()));
+    let told =
+        |secret| Identity { trunk: TrunkId(0), user: "4711".into(), auth_user: "c4711".into(), secret };
+    net.dial_with(0, Some("carol"), Some(told(secret.clone())));
+    net.run(seconds(1));
+    let invite = net.take("INVITE").remove(0);
+    assert!(header(&invite, "From").contains("<sip:4711@"), "{invite}");
+    net.answer(&invite, 407, "t", &[(Name::ProxyAuthenticate, CHALLENGE)], None);
+    net.run(Duration::from_millis(100));
+    assert!(header(&net.take("INVITE")[0], "Proxy-Authorization").contains("username=\"c4711\""));
+    let registration = Registration::of(Account::from("carol"), &told(secret));
+    net.input(0, 0, Input::Register(registration));
+    let first = asked(&mut net);
+    assert!(header(&first, "To").contains("<sip:4711@"), "{first}");
+    assert!(header(&first, "Contact").starts_with("<sip:u.carol@"), "{first}");
+}
+
+#[test]
+fn an_identity_of_another_trunk_is_nobody_here() {
+    let mut net = Net::scripted(|_| {});
+    let (user, auth_user) = ("4711".to_owned(), "c4711".to_owned());
+    let told = Identity { trunk: TrunkId(1), user, auth_user, secret: Some(Secret("secret".into())) };
+    net.dial_with(0, Some("carol"), Some(told));
+    net.run(seconds(1));
+    let invite = net.take("INVITE").remove(0);
+    assert!(header(&invite, "From").contains("<sip:alice@"), "{invite}");
+    net.answer(&invite, 407, "t", &[(Name::ProxyAuthenticate, CHALLENGE)], None);
+    net.run(Duration::from_millis(100));
+    assert!(net.take("INVITE").is_empty(), "its secret is not used at this one");
 }
 
 #[test]

@@ -231,7 +231,9 @@ export interface ConnectOptions {
   transport?: 'auto' | 'websocket' | 'poll';
   /** A call that is dialled, answered or resumed puts the others on hold. */
   autoHold?: boolean;
-  /** Keep a token in sessionStorage (under this name), and come back by it after a reload; `calls` then has the calls. */
+  /** Keep a token in sessionStorage (under this name), and come back by it after a reload. `calls` then has the
+   * calls: an answered one waits for `takeover`, one that rings is told of by `incoming` as well, one that was still
+   * dialled ends with `cancelled`. */
   resume?: boolean | string;
 }
 
@@ -252,8 +254,11 @@ export class Bridgehead extends Emitter<ClientEvents> {
   readonly calls: Call[];
   /** The answered call that is not on hold. */
   readonly active: Call | null;
-  /** Asks the SIP server to send this user's calls here. Resolves when it agrees. */
-  register(): Promise<void>;
+  /**
+   * Asks the SIP server to send this user's calls here. Resolves when it agrees. `password` is the SIP password, where a
+   * token gave a SIP identity without a secret.
+   */
+  register(options?: { password?: string }): Promise<void>;
   unregister(): Promise<void>;
   /** Calls a user, a number or a SIP URI. Returns at once, so that no event can be missed. */
   dial(to: string, options?: MediaOptions & { attach?: Record<string, string> }): Call;

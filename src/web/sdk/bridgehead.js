@@ -555,6 +555,8 @@ export class Call extends Emitter {
         this.#offer = sdp;
         return;
       }
+      // A call of the page before: what takes it over is an offer of ours.
+      if (!this.#pc) return;
       // An offer of ours that is on its way will be refused: the gateway's goes first, and rolls ours back.
       this.#round++;
       await this.#pc.setRemoteDescription({ type: 'offer', sdp });
@@ -770,6 +772,11 @@ class Link {
     this.#shut('closed');
   }
 
+  /** Did not come about. A token that was kept is good for another try, unless its session is over. */
+  drop(over) {
+    this.#shut('closed', over);
+  }
+
   /** Tries the ways that are allowed, the better one first. */
   async #reach() {
     const { transport = 'auto' } = this.#options;
@@ -786,16 +793,18 @@ class Link {
   }
 
   async #try(Way, ms) {
-    const way = new Way(this.#url, this);
+    let way;
     let timer;
     const late = new Promise((_, reject) => {
       timer = setTimeout(() => reject(lost('no reply')), ms);
       this.#giveUp = reject;
     });
     try {
+      // Where a policy forbids WebSocket, to make one throws.
+      way = new Way(this.#url, this);
       return await Promise.race([way.open(() => this.#hello()), late]);
     } catch (error) {
-      way.close();
+      way?.close();
       throw error instanceof BridgeheadError ? error : lost(error?.message ?? error);
     } finally {
       clearTimeout(timer);
@@ -954,10 +963,10 @@ class Link {
     for (const { reject } of requests) reject(error);
   }
 
-  #shut(reason) {
+  #shut(reason, over = true) {
     if (this.state === 'closed') return;
     this.#become('closed');
-    this.#keep();
+    if (over) this.#keep();
     this.#silence();
     clearTimeout(this.#timer);
     clearTimeout(this.#lost);
@@ -1076,8 +1085,11 @@ export class Bridgehead extends Emitter {
     return stop;
   }
 
-  /** Asks the SIP server to send this user's calls here. Resolves when it agrees. */
-  register() {
+  /**
+   * Asks the SIP server to send this user's calls here. Resolves when it agrees.
+   * @param {{password?: string}} [options] the SIP password, where a token gave a SIP identity without a secret
+   */
+  register({ password } = {}) {
     const stops = [];
     return new Promise((resolve, reject) => {
       stops.push(
@@ -1085,7 +1097,7 @@ export class Bridgehead extends Emitter {
         this.on('unregistered', ({ reason, code }) => reject(new BridgeheadError(reason, `Not registered: ${reason}.`, code))),
         this.on('closed', ({ reason }) => reject(lost(reason))),
       );
-      this.#link.request('register').then(() => this.registered && resolve(), reject);
+      this.#link.request('register', { password }).then(() => this.registered && resolve(), reject);
     }).finally(() => stops.forEach((stop) => stop()));
   }
 
@@ -1132,19 +1144,25 @@ export class Bridgehead extends Emitter {
       this.user = ok.user ?? options.user ?? '';
       this.session = ok.session ?? '';
       this.#line.iceServers = ok.ice_servers ?? [];
-      for (const { call: id, direction, state, party } of ok.calls ?? []) this.#onStanding(id, direction, state, party);
+      for (const call of ok.calls ?? []) this.#onStanding(call);
     } catch (error) {
-      this.#link.close();
+      this.#link.drop(error.name === 'unknown_session');
       throw error;
     }
   }
 
-  /** A call of the page before: an answered one can be taken over, another one is given up. */
-  #onStanding(id, direction, state, party) {
-    if (state !== 'answered') return this.#link.request(direction === 'incoming' ? 'reject' : 'hangup', { call: id }).catch(() => {});
+  /**
+   * A call of the page before: one that rings rings again, an answered one can be taken over. One that was dialled is
+   * cancelled, as its sound was to come to a peer connection that is gone: it ends as soon as the gateway has heard it.
+   */
+  #onStanding({ call: id, direction, state, party, from, to, sdp, data }) {
+    if (sdp) return this.#onIncoming({ call: id, from, to, sdp, data });
     const [me, other] = [this.user, party].map((user) => ({ user, host: '', display: '' }));
-    const [from, to] = direction === 'incoming' ? [other, me] : [me, other];
-    this.#calls.set(id, new Call(this.#line, { id, direction, from, to: to.user, standing: true }));
+    const [caller, callee] = direction === 'incoming' ? [other, me] : [me, other];
+    const standing = state === 'answered';
+    const call = new Call(this.#line, { id, direction, from: caller, to: callee.user, standing });
+    this.#calls.set(id, call);
+    if (!standing) this.#link.request('hangup', { call: id }).catch(() => call[END]({ reason: 'cancelled', code: 487 }));
   }
 
   /** The session is over, or was not reached for too long: its calls are, too. */
