@@ -3,5 +3,17 @@
 //! | Module | What |
 //! |---|---|
 //! | [`engine`] | paces, stamps, sends, receives and measures packet streams between pairs of UDP endpoints |
+//! | [`calls`] | browsers and SIP parties whose media the engine carries |
+//! | [`gateway`], [`proc`], [`metrics`] | the gateway that is measured, and what the system and it say of it |
+//! | [`run`], [`profile`], [`report`] | what is played, and what came of it |
 
+pub mod args;
+pub mod calls;
 pub mod engine;
+pub mod gateway;
+pub mod limits;
+pub mod metrics;
+pub mod proc;
+pub mod profile;
+pub mod report;
+pub mod run;

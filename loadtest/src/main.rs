@@ -1,0 +1,76 @@
+//! `loadtest`: see `README.md`.
+
+use clap::Parser;
+use loadtest::args::Args;
+use loadtest::gateway::{self, Gateway, Wanted};
+use loadtest::profile::Profile;
+use loadtest::report::Report;
+use loadtest::{limits, run};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match start(&Args::parse()) {
+        Ok(report) => {
+            print!("{}", report.table());
+            if report.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("loadtest: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn start(args: &Args) -> Result<Report, String> {
+    let mut profile = Profile::load(&args.profile)?;
+    profile.calls = args.calls.unwrap_or(profile.calls);
+    profile.step = args.step.unwrap_or(profile.step);
+    profile.most = args.most.unwrap_or(profile.most.max(profile.calls));
+    profile.seconds = args.seconds.unwrap_or(profile.seconds);
+    profile.rate = args.rate.unwrap_or(profile.rate);
+    limits::raise();
+    let gateway = find(args, &profile)?;
+    limits::pin(args.core);
+    let report = Report {
+        profile: args.profile.clone(),
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+        setting: [
+            ("srtp", format!("{:?}", args.srtp())),
+            ("dtls", format!("{:?}", args.dtls)),
+            ("web", format!("{:?}", args.web)),
+            ("rtp", format!("{:?}", args.rtp)),
+        ]
+        .into(),
+        ..Report::default()
+    };
+    let plan = args.plan(gateway.http, true);
+    let report = run::play(gateway, plan, profile, report).map_err(|error| error.to_string())?;
+    if let Some(file) = &args.json {
+        let text = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
+        std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    Ok(report)
+}
+
+fn find(args: &Args, profile: &Profile) -> Result<Gateway, String> {
+    if let Some(http) = args.http {
+        return Ok(Gateway::running(http, args.pid, args.admin));
+    }
+    let program = args.gateway.clone().or_else(gateway::beside);
+    let program = program.ok_or("no gateway: build it beside this program, or say --gateway or --http")?;
+    let extra = match &args.gateway_config {
+        Some(file) => {
+            std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?
+        }
+        None => String::new(),
+    };
+    let wanted = Wanted {
+        program,
+        cores: args.gateway_cores.clone(),
+        agent: args.agent,
+        users: args.users,
+        most: profile.most + 1000,
+        extra,
+    };
+    Gateway::start(&wanted).map_err(|error| error.to_string())
+}

@@ -1,0 +1,99 @@
+//! Calls in steps: all at once for a quick look, more and more until the knee.
+
+use super::Run;
+use std::io;
+use std::time::Duration;
+
+impl Run {
+    pub(super) fn ramp(&mut self) -> io::Result<()> {
+        let profile = self.profile.clone();
+        let time = Duration::from_secs_f64(profile.seconds);
+        let mut target = profile.calls.min(profile.most);
+        let mut bad = 0;
+        loop {
+            let reached = self.reach(target, profile.rate)?;
+            let step = self.measure(time)?;
+            let fit = step.generator.fit;
+            bad += usize::from(!step.good);
+            self.report.steps.push(step);
+            if !reached {
+                self.report.faults.push(format!("{target} calls were not reached"));
+            }
+            // One bad step may be the machine's doing: the second is the gateway's.
+            if !reached || bad >= 2 || !fit || profile.step == 0 || target >= profile.most {
+                break;
+            }
+            target = (target + profile.step).min(profile.most);
+        }
+        self.memory();
+        self.hang_up_all()?;
+        if profile.strict {
+            self.judge();
+        }
+        if let Some(knee) = self.report.knee().filter(|_| profile.step > 0) {
+            let (calls, cpu) = (knee.calls as f64, knee.cpu_us[0]);
+            self.report.figures.insert("knee, calls".into(), calls);
+            self.report.figures.insert("CPU per packet at the knee, us".into(), cpu);
+        }
+        Ok(())
+    }
+
+    /// Memory by call: the slope of a line through all steps and the bare gateway.
+    fn memory(&mut self) {
+        let bare = (0.0, self.report.memory_bare as f64);
+        let steps = self.report.steps.iter().map(|step| (step.calls as f64, step.memory as f64));
+        let points: Vec<(f64, f64)> = std::iter::once(bare).chain(steps).collect();
+        if let Some(slope) = slope(&points) {
+            self.report
+                .figures
+                .insert("memory per call, kB (slope, bare gateway included)".into(), slope / 1e3);
+        }
+        if let Some(slope) = slope(points.get(1..).unwrap_or_default()) {
+            self.report.figures.insert("memory per call, kB (slope over steps)".into(), slope / 1e3);
+        }
+    }
+
+    /// For a quick look at a tenth of capacity: nothing may fail, and the gateway may drop nothing by its own count.
+    fn judge(&mut self) {
+        let failures = self.calls.tally().failures.clone();
+        for (reason, count) in failures {
+            self.report.faults.push(format!("{count} failed: {reason}"));
+        }
+        for step in &self.report.steps {
+            for (reason, count) in &step.drops {
+                self.report.faults.push(format!("the gateway dropped {count}: {reason}"));
+            }
+            let Some(heard) = step.up.sent.checked_sub(step.up.lost).filter(|heard| *heard > 0) else {
+                self.report.faults.push("nothing was heard".into());
+                continue;
+            };
+            let strange = step.generator.misled + step.generator.forged + step.generator.unstamped;
+            if strange > 0 {
+                self.report.faults.push(format!("{strange} of {heard} packets went astray"));
+            }
+        }
+    }
+}
+
+/// Least squares.
+fn slope(points: &[(f64, f64)]) -> Option<f64> {
+    let n = points.len() as f64;
+    let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0 / n, y + point.1 / n));
+    let (mut up, mut down) = (0.0, 0.0);
+    for point in points {
+        up += (point.0 - x) * (point.1 - y);
+        down += (point.0 - x).powi(2);
+    }
+    (down > 0.0).then_some(up / down)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slope_of_a_line_is_found_and_of_a_point_is_none() {
+        assert_eq!(slope(&[(0.0, 10.0), (10.0, 30.0), (20.0, 50.0)]), Some(2.0));
+        assert_eq!(slope(&[(1.0, 1.0)]), None);
+    }
+}
