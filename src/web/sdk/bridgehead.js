@@ -932,7 +932,7 @@ class Link {
 
   /** A dead network closes no WebSocket: only an unanswered question tells. */
   #pingIn() {
-    this.#silence();
+    clearTimeout(this.#ping);
     const way = this.#way;
     this.#ping = setTimeout(() => {
       this.#ping = setTimeout(() => this.lost(way), PONG_MS);
