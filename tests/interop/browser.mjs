@@ -101,7 +101,7 @@ function faults() {
 /** Runs in the page: a test's hands and ears there, as `window.rig`. */
 function rig() {
   const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-  const failure = ({ name, code, message }) => ({ error: { name, code: code ?? 0, message } });
+  const failure = ({ name, code, message, reason }) => ({ error: { name, code: code ?? 0, message, reason } });
   const settled = (promise) => promise.then((ok) => ({ ok: ok ?? null }), failure);
   const late = (ms, what) => new Promise((_, reject) => setTimeout(() => reject({ name: 'too_late', message: what }), ms));
   const within = (ms, what, promise) => Promise.race([promise, late(ms, what)]);
@@ -152,7 +152,7 @@ function rig() {
     }
   }
 
-  const state = { client: null, call: null, ring: [], events: [], ear: null };
+  const state = { client: null, call: null, ring: [], events: [], ear: null, seen: [] };
   const note = (call, name) => call.on(name, (detail) => state.events.push({ call: call.id, name, detail: detail?.code ?? null }));
   function hold(call) {
     state.call = call;
@@ -166,14 +166,15 @@ function rig() {
 
   window.rig = {
     state,
-    async sign_in({ user, password, register, url, resume }) {
+    async sign_in({ user, password, token, register, url, resume, sip_password }) {
       const { Bridgehead } = await import('/sdk/bridgehead.js');
       return settled(
         (async () => {
-          state.client = await Bridgehead.connect({ user, password, url, resume });
+          state.client = await Bridgehead.connect({ user, password, token, url, resume });
+          state.seen = state.client.calls;
           state.client.on('incoming', (call) => state.ring.push(call));
           state.client.on('closed', (detail) => state.events.push({ name: 'closed', detail: detail.reason }));
-          if (register) await within(15_000, 'registered', state.client.register());
+          if (register) await within(15_000, 'registered', state.client.register({ password: sip_password }));
         })(),
       );
     },
@@ -203,6 +204,11 @@ function rig() {
     dtmf: ({ digits, options }) => settled(within(30_000, 'keys', state.call.dtmf(digits, options))),
     info: ({ kind, body }) => settled(state.call.info(kind, body)),
     restart: () => settled(state.call.restart()),
+    /** After a reload: speaks of the one call of the page before. */
+    take_up() {
+      if (state.seen.length) hold(state.seen[0]);
+      return state.seen.length ? { ok: null } : failure({ name: 'no_call', message: 'no call stood' });
+    },
     /** After a reload: takes the one call of the page before over. */
     async takeover() {
       const [call] = state.client.calls;
@@ -211,6 +217,7 @@ function rig() {
       return settled(call.takeover({ audio }));
     },
     sign_out: () => ({ ok: state.client.close() ?? null }),
+    line: () => ({ ok: { transport: state.client.transport, connection: state.client.connection } }),
     answered: () => settled(within(15_000, 'answered', state.call.answered).then(() => null)),
     ended: ({ ms }) => settled(within(ms ?? 15_000, 'ended', state.call.ended).then(({ reason, code }) => ({ reason, code }))),
     async reaches({ name }) {

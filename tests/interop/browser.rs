@@ -24,6 +24,8 @@ pub struct Failure {
     pub name: String,
     /// The SIP code.
     pub code: u64,
+    /// Of a token: what is wrong with it.
+    pub reason: String,
     message: String,
 }
 
@@ -58,6 +60,7 @@ impl Browser {
             Some(error) => Err(Failure {
                 name: error["name"].as_str().unwrap_or("").into(),
                 code: error["code"].as_u64().unwrap_or(0),
+                reason: error["reason"].as_str().unwrap_or("").into(),
                 message: error["message"].as_str().unwrap_or("").into(),
             }),
         }
@@ -81,6 +84,25 @@ impl Browser {
         self.ask(json!({"do": "sign_in", "user": user, "password": password})).map(drop)
     }
 
+    /// Signs in by a JSON Web Token.
+    pub fn try_token(&mut self, token: &str) -> Result<(), Failure> {
+        self.ask(json!({"do": "sign_in", "token": token})).map(drop)
+    }
+
+    /// The same, and registers: with this SIP password, where the token refers to none.
+    pub fn register_by_token(&mut self, token: &str, password: Option<&str>) -> Result<(), Failure> {
+        let sign_in = json!({"do": "sign_in", "token": token, "register": true, "sip_password": password});
+        self.ask(sign_in).map(drop)
+    }
+
+    /// How the gateway is reached now (`websocket`, `poll`), and how that stands (`connected`, `reconnecting`).
+    #[track_caller]
+    pub fn line(&mut self) -> (String, String) {
+        let line = self.must(json!({"do": "line"}));
+        let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+        (text("transport"), text("connection"))
+    }
+
     /// Signs in; the password is the name.
     #[track_caller]
     pub fn sign_in(&mut self, user: &str) {
@@ -97,6 +119,18 @@ impl Browser {
     #[track_caller]
     pub fn reload(&mut self) {
         self.must(json!({"do": "reload"}));
+    }
+
+    /// The same, and registers.
+    #[track_caller]
+    pub fn register_to_stay(&mut self, user: &str) {
+        self.must(json!({"do": "sign_in", "user": user, "password": user, "resume": true, "register": true}));
+    }
+
+    /// After a reload: speaks from now on of the call of the page before, as it is.
+    #[track_caller]
+    pub fn takes_up(&mut self) {
+        self.must(json!({"do": "take_up"}));
     }
 
     /// After a reload: goes on with the call of the page before.

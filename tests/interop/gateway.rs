@@ -51,6 +51,20 @@ impl<'a> Plan<'a> {
         self
     }
 
+    /// What tokens are checked with: lines of `[auth]`.
+    pub fn auth(mut self, lines: &str) -> Self {
+        self.add(format_args!("[auth]\n{lines}"));
+        self
+    }
+
+    /// A SIP password at a trunk, to which tokens refer by this name.
+    pub fn secret(mut self, name: &str, trunk: &str, password: &str) -> Self {
+        self.add(format_args!(
+            "[[secret]]\nname = \"{name}\"\ntrunk = \"{trunk}\"\npassword = \"{password}\"\n"
+        ));
+        self
+    }
+
     /// Other seconds than [`GRACE_S`], and how long a phone may be silent.
     pub fn patience(mut self, grace_s: u64, media_timeout_s: u64) -> Self {
         let old = format!("browser_grace_s = {GRACE_S}\n");
