@@ -159,7 +159,7 @@ impl Plane {
         let (policy, web) = (self.config.latch, self.web);
         let leg = self.legs[slot].as_deref_mut().ok_or(why!(dropped_stale))?;
         let header = Header::parse(packet.bytes()).ok_or(why!(dropped_malformed))?;
-        match leg.inbound.latch.hear(policy, from) {
+        match leg.inbound.latch.hear(now.instant, policy, from) {
             Source::Known => {}
             Source::Learned => {
                 leg.aim(web);
@@ -245,7 +245,7 @@ impl Plane {
         let policy = self.config.latch;
         let leg = self.legs[slot].as_deref_mut().ok_or(why!(dropped_stale))?;
         debug_assert!(leg.kind != Kind::Web);
-        match leg.inbound.rtcp_latch.hear(policy, from) {
+        match leg.inbound.rtcp_latch.hear(now.instant, policy, from) {
             Source::Known | Source::Learned => {}
             Source::Stranger => return Err(why!(dropped_source)),
             Source::Early => return Err(why!(dropped_early)),

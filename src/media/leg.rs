@@ -2,7 +2,7 @@
 
 use super::digits::Digits;
 use super::formats::Formats;
-use super::latch::Latch;
+use super::latch::{Latch, RTCP_SILENCE, SILENCE};
 use super::ports::Pair;
 use super::reception::Reception;
 use super::timeline::Timeline;
@@ -122,8 +122,8 @@ impl Leg {
                 digits: Digits::default(),
                 open: false,
                 agreed: false,
-                latch: Latch::default(),
-                rtcp_latch: Latch::default(),
+                latch: Latch::new(SILENCE),
+                rtcp_latch: Latch::new(RTCP_SILENCE),
                 reception: None,
                 packets: 0,
                 octets: 0,

@@ -94,7 +94,7 @@ pub const MAIL_SHED: Metric =
 /// Kernel drops.
 pub const KERNEL_DROPS: Metric = counter(
     "bridgehead_kernel_drops_total",
-    "Datagrams that the kernel dropped at our shared sockets because their queues were full (SO_RXQ_OVFL).",
+    "Datagrams that the kernel dropped at our UDP sockets because their queues were full (SO_RXQ_OVFL).",
 );
 /// The host's drops.
 pub const HOST_UDP: Metric = counter(

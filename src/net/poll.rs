@@ -18,6 +18,8 @@ pub enum Ready {
     Woken,
     /// A UDP socket may have datagrams.
     Socket(SocketId),
+    /// A UDP socket that hears errors has some, and may have datagrams.
+    Errors(SocketId),
     /// A listener may have connections.
     Listener(u32),
     /// A stream may be read or written.
@@ -121,6 +123,7 @@ impl Poll {
         self.events.iter().map(move |event| {
             let bits = event.token().0 as u64;
             match bits >> KIND {
+                SOCKET if event.is_error() => Ready::Errors(SocketId::from_bits(bits & REST | shard)),
                 SOCKET => Ready::Socket(SocketId::from_bits(bits & REST | shard)),
                 LISTENER => Ready::Listener(bits as u32),
                 STREAM => Ready::Stream {

@@ -1,4 +1,4 @@
-//! The system calls that neither std nor socket2 has: `recvmmsg`, `sendmmsg`, and a socket's drop count.
+//! The system calls that neither std nor socket2 has: `recvmmsg`, `sendmmsg`, a socket's error queue and drop count.
 #![allow(unsafe_code)]
 
 use super::batch::{BATCH, Slot};
@@ -248,6 +248,78 @@ pub(super) fn drops(fd: BorrowedFd<'_>) -> io::Result<u32> {
         )
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(memory[libc::SK_MEMINFO_DROPS as usize]) }
+}
+
+/// Lets a socket keep what comes back by ICMP (ip(7), `IP_RECVERR`).
+pub(super) fn hear_errors(fd: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+    let (level, name) =
+        if v6 { (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) } else { (libc::IPPROTO_IP, libc::IP_RECVERR) };
+    let on: libc::c_int = 1;
+    // SAFETY: the kernel reads one int.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            name,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A datagram that came back.
+pub(super) struct Returned {
+    /// Where it was sent to.
+    pub(super) to: Option<SocketAddr>,
+    /// How much of it there is.
+    pub(super) length: usize,
+    /// Network, host, protocol or port: nobody is there (RFC 3261 section 18.4).
+    pub(super) unreachable: bool,
+}
+
+/// Room for the control message of an error: its header, the error, the address of who reports it.
+#[repr(C, align(8))]
+struct Control([u8; 128]);
+
+/// Takes the oldest datagram out of a socket's error queue; `WouldBlock` where there is none.
+pub(super) fn receive_error(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Returned> {
+    let mut name = Address::NONE;
+    let mut control = Control([0; 128]);
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: all-zero is a value of `msghdr`: null pointers and zero lengths.
+    let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    message.msg_name = (&raw mut name).cast();
+    message.msg_namelen = size_of::<Address>() as libc::socklen_t;
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    message.msg_controllen = control.0.len() as _;
+    // SAFETY: every pointer is to a local or the caller's buffer, with its length, all alive until the call returns.
+    let got =
+        unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT) };
+    let length = usize::try_from(got).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: the kernel has written whole control messages into `control` and their length into `message`.
+    let first = unsafe { libc::CMSG_FIRSTHDR(&raw const message).as_ref() };
+    let known = [(libc::IPPROTO_IP, libc::IP_RECVERR), (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)];
+    let unreachable = first.is_some_and(|header| {
+        let whole =
+            header.cmsg_len as usize >= size_of::<libc::cmsghdr>() + size_of::<libc::sock_extended_err>();
+        // SAFETY: an error message of this length begins with a `sock_extended_err`, of which any bytes are a value.
+        let error =
+            || unsafe { ptr::read_unaligned(libc::CMSG_DATA(header).cast::<libc::sock_extended_err>()) };
+        known.contains(&(header.cmsg_level, header.cmsg_type)) && whole && is_unreachable(&error())
+    });
+    Ok(Returned { to: name.read(), length, unreachable })
+}
+
+/// ICMP type 3 but "fragmentation needed" (RFC 792), ICMPv6 type 1 (RFC 4443).
+fn is_unreachable(error: &libc::sock_extended_err) -> bool {
+    match error.ee_origin {
+        libc::SO_EE_ORIGIN_ICMP => error.ee_type == 3 && error.ee_code != 4,
+        libc::SO_EE_ORIGIN_ICMP6 => error.ee_type == 1,
+        _ => false,
+    }
 }
 
 /// Adds a descriptor to an epoll, level-triggered: it is reported in every wait while it is readable.

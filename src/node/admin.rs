@@ -79,7 +79,7 @@ impl Server {
             match ready {
                 Ready::Listener(_) => self.accept(),
                 Ready::Stream { flow, .. } => self.serve(flow),
-                Ready::Woken | Ready::Socket(_) => {}
+                Ready::Woken | Ready::Socket(_) | Ready::Errors(_) => {}
             }
         }
         self.expire();

@@ -87,6 +87,24 @@ impl Core {
         }
     }
 
+    /// A datagram of ours came back, as much of it as was quoted: nobody is at `to`. The kernel tells any shard.
+    pub fn refused(&mut self, now: Now, socket: SocketId, to: SocketAddr, quoted: &[u8]) {
+        if self.flow(socket, to).is_none() {
+            return;
+        }
+        match sip::home_of_quoted(quoted, self.shards) {
+            Some(home) if home == self.shard => {
+                self.stack.handle_input(now, sip::Input::Refused { quoted });
+                self.settle(now);
+            }
+            Some(home) => {
+                let mail = Mail::Refused { quoted: quoted.to_vec() };
+                self.outputs.push_back(Output::Mail { to: home, mail });
+            }
+            None => {}
+        }
+    }
+
     fn flow(&self, socket: SocketId, remote: SocketAddr) -> Option<sip::Flow> {
         let mut places = self.places.sip.iter().zip(&self.sip_flows);
         let (place, &id) = places.find(|(place, _)| place.socket == socket)?;

@@ -14,6 +14,11 @@ pub enum Mail {
         /// The whole message.
         data: Vec<u8>,
     },
+    /// A request of the receiver came back by ICMP to the sender.
+    Refused {
+        /// As much of it as was quoted.
+        quoted: Vec<u8>,
+    },
     /// A browser that connected to the sender has named its user, whose home is the receiver.
     Moved {
         /// The connection: the sender's.

@@ -158,6 +158,7 @@ fn open_sip(config: &Config, shards: u8, bound: &mut Bound) -> Result<Vec<Udp>, 
             send_buffer: config.web_media.buffer,
             dscp: realm.sip_dscp,
             gather: true,
+            errors: true,
             ..UdpOptions::new(address)
         };
         let socket =

@@ -75,6 +75,8 @@ pub struct Loop {
     pub(super) buffer: Box<[u8]>,
     pub(super) ready_sockets: Ready<SocketId>,
     pub(super) ready_sip: Ready<SocketId>,
+    /// SIP sockets that have errors to be read.
+    pub(super) failing: Ready<SocketId>,
     pub(super) ready_streams: Ready<FlowId>,
     pub(super) binds: VecDeque<(RealmId, u16, bool)>,
     pub(super) records: Option<SyncSender<Box<Record>>>,
@@ -126,6 +128,7 @@ impl Loop {
             buffer: vec![0; 1 << 16].into_boxed_slice(),
             ready_sockets: Ready::new(),
             ready_sip: Ready::new(),
+            failing: Ready::new(),
             ready_streams: Ready::new(),
             binds: VecDeque::new(),
             records: None,
@@ -179,6 +182,7 @@ impl Loop {
         }
         self.note_ready(now);
         self.datagrams(now);
+        self.refusals(now);
         self.messages(now);
         self.pace.lap(instant(), Part::Datagrams);
         self.orders(now);
@@ -200,7 +204,8 @@ impl Loop {
 
     /// How long the next wait may be: not at all while a budget put work off.
     fn timeout(&mut self, patience: Option<Duration>) -> Option<Duration> {
-        let waiting = self.ready_sockets.len() + self.ready_sip.len() + self.ready_streams.len();
+        let waiting =
+            self.ready_sockets.len() + self.ready_sip.len() + self.ready_streams.len() + self.failing.len();
         if waiting > 0 || !self.binds.is_empty() || self.mailboxes.backlog() {
             return Some(Duration::ZERO);
         }
@@ -221,8 +226,12 @@ impl Loop {
     fn note_ready(&mut self, now: Now) {
         for ready in self.poll.ready() {
             match ready {
+                net::Ready::Errors(id) if self.sip.contains(&id) => {
+                    self.failing.push(id);
+                    self.ready_sip.push(id);
+                }
                 net::Ready::Socket(id) if self.sip.contains(&id) => self.ready_sip.push(id),
-                net::Ready::Socket(id) => self.ready_sockets.push(id),
+                net::Ready::Socket(id) | net::Ready::Errors(id) => self.ready_sockets.push(id),
                 net::Ready::Stream { flow, .. } => self.ready_streams.push(flow),
                 net::Ready::Listener(_) => self.accept_at = Some(now.instant),
                 net::Ready::Woken => {}
@@ -256,6 +265,20 @@ impl Loop {
         if !self.batch.is_empty() {
             self.core.receive(now, &mut self.batch);
             self.sockets.send(&mut self.batch);
+        }
+    }
+
+    /// Requests that came back: nobody is there.
+    fn refusals(&mut self, now: Now) {
+        for _ in 0..MESSAGES {
+            if !self.core.is_settled() {
+                return;
+            }
+            let Some(id) = self.failing.pop() else { return };
+            if let Some((to, data)) = self.sockets.receive_refused(id, &mut self.buffer) {
+                self.core.refused(now, id, to, data);
+                self.failing.push(id);
+            }
         }
     }
 
@@ -333,8 +356,7 @@ impl Loop {
         counters.extend(self.counters.iter().map(|(name, value)| ("loop", name, value)));
         counters.extend(self.pace.slow().iter().map(|(name, value)| ("slow_pass", name, value)));
         counters.push(("loop", "mail_shed", self.mailboxes.shed()));
-        let shared = self.wide.iter().chain(&self.sip).filter_map(|&id| self.sockets.get(id));
-        counters.push(("net", "kernel_drops", shared.map(|socket| u64::from(socket.drops())).sum()));
+        counters.push(("net", "kernel_drops", self.sockets.drops()));
         let mut gauges = self.core.gauges();
         gauges.push(("load", u64::from(self.pace.load())));
         gauges.push(("handshakes", self.shaking as u64));

@@ -35,7 +35,7 @@ impl Core {
     /// Takes back an [`Output::Mail`] for which there was no room.
     pub fn shed(&mut self, now: Now, to: ShardId, mail: Mail) {
         match mail {
-            Mail::Sip { .. } => self.counters.shed_sip += 1,
+            Mail::Sip { .. } | Mail::Refused { .. } => self.counters.shed_sip += 1,
             Mail::Moved { flow, .. } | Mail::Text { flow, .. } => {
                 self.counters.shed_texts += 1;
                 self.cut_connection(now, flow, TRY_AGAIN_LATER);

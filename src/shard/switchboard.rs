@@ -207,6 +207,9 @@ impl Core {
                 self.traces.sip(now, Way::In, flow.remote, &data);
                 self.stack.handle_input(now, sip::Input::Message { flow, data: &data });
             }
+            Mail::Refused { quoted } => {
+                self.stack.handle_input(now, sip::Input::Refused { quoted: &quoted });
+            }
             Mail::Moved { flow, source, text } if flow.shard() == from => {
                 self.hub.handle_input(now, signal::Input::Opened { flow, source });
                 self.hub.handle_input(now, signal::Input::Message { flow, text: &text });

@@ -33,6 +33,8 @@ counters! {
         full_registrations,
         /// Our requests that nobody answered, or that could not be sent.
         timeouts,
+        /// Those of them that came back by ICMP: nobody was there.
+        refused_by_icmp,
         /// Challenges to our requests.
         challenges,
         /// Answered calls whose ACK never came.

@@ -5,7 +5,7 @@
 
 use crate::base::{Random, ShardId};
 use crate::leg::{self, Account};
-use sip_codec::{Key, Name, Replaces};
+use sip_codec::{Key, Method, Name, Replaces};
 
 /// RFC 3261 section 8.1.1.7.
 const COOKIE: &str = "z9hG4bK";
@@ -32,6 +32,26 @@ fn of_tag(tag: &str, shards: u8) -> Option<ShardId> {
     let digits = tag.get(..2).filter(|text| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))?;
     let shard = u8::from_str_radix(digits, 16).ok()?;
     (shard < shards).then_some(ShardId(shard))
+}
+
+/// The method and branch of a request of ours, out of as much of it as an ICMP error quotes. Routers may quote no more
+/// than its first words: what does not reach the end of the branch says nothing, and neither does what is not ours. A
+/// branch that nobody can guess is what a forged error lacks.
+pub(super) fn quoted(data: &[u8]) -> Option<(Method<'_>, &str)> {
+    // What is cut may end within a character.
+    let text = data.utf8_chunks().next()?.valid();
+    let (line, rest) = text.split_once("\r\n")?;
+    let (method, _) = line.strip_suffix(" SIP/2.0")?.split_once(' ')?;
+    // We write Via first, and its branch last but for `rport`.
+    let via = rest.strip_prefix("Via: ")?;
+    let (_, after) = via.split_once(";branch=")?;
+    let end = after.find([';', ',', '\r', ' '])?;
+    Some((Method::parse(method), after.get(..end)?))
+}
+
+/// The shard, of `shards`, whose request this is that came back by ICMP.
+pub fn home_of_quoted(data: &[u8], shards: u8) -> Option<ShardId> {
+    of_branch(quoted(data)?.1, shards)
 }
 
 /// The user part of the contact that we register for an account, unescaped.

@@ -24,7 +24,7 @@ mod write;
 
 pub use config::{Caps, Config, Credentials, Renewal, Strangers, Timers, Trunk};
 pub use counters::Counters;
-pub use home::home;
+pub use home::{home, home_of_quoted};
 pub use stack::Stack;
 
 use crate::base::{FlowId, RealmId};
@@ -70,10 +70,15 @@ pub enum Input<'a> {
         /// The bytes.
         data: &'a [u8],
     },
-    /// A send on this flow failed for good: ICMP said unreachable, or the connection is closed.
+    /// A send on this flow failed for good: there is no route, or the connection is closed.
     Failed {
         /// The flow.
         flow: Flow,
+    },
+    /// A datagram of ours came back by ICMP: nobody is there.
+    Refused {
+        /// As much of it as was quoted, maybe not a whole message.
+        quoted: &'a [u8],
     },
     /// The call machine's word for one of our legs.
     Command(words::Command),

@@ -325,6 +325,20 @@ impl Stack {
         }
     }
 
+    /// Nobody is where a request went (RFC 3261 section 18.4). What begins something fails at once, so that another way
+    /// can be tried; a dialog's requests go on being repeated, since a server that starts again is soon back.
+    fn on_refused(&mut self, now: Now, quoted: &[u8]) {
+        let Some((method, branch)) = home::quoted(quoted) else { return };
+        let Some(id) = self.table.find_client(branch, method) else { return };
+        if !matches!(self.table.owner_of(id), Some(Owner::Leg(_, Purpose::Invite) | Owner::Registration(_))) {
+            return;
+        }
+        if let Some(gone) = self.table.handle_refused(now, id, &mut self.out) {
+            self.counters.refused_by_icmp += 1;
+            self.on_gone(now, gone);
+        }
+    }
+
     fn on_message(&mut self, now: Now, flow: Flow, data: &[u8]) {
         match Message::parse(data) {
             // A keep-alive (RFC 5626 section 3.5.1) is not a message.
@@ -445,6 +459,7 @@ impl Machine for Stack {
                     self.on_gone(now, gone);
                 }
             }
+            Input::Refused { quoted } => self.on_refused(now, quoted),
             Input::Command(command) => self.on_command(now, command),
             Input::Register(registration) => self.on_register(now, registration),
             Input::Unregister(account) => self.on_unregister(now, &account),

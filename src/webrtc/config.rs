@@ -98,6 +98,10 @@ counters! {
         stun_unauthenticated,
         /// Binding requests to an offer of ours before its answer.
         stun_undescribed,
+        /// Binding requests from an address that the far side was moving away from.
+        stun_left,
+        /// Binding requests that were answered by an error, so that their pair is given up.
+        stun_forbidden,
         /// Binding requests that str0m did not answer with success.
         stun_refused,
         /// Binding requests from more addresses than one peer may have.

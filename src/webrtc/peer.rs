@@ -22,6 +22,8 @@ const POLLS: usize = 256;
 pub const CANDIDATES: usize = 8;
 /// Candidates of the far side that are looked at (design, section 8).
 const REMOTE_CANDIDATES: usize = 32;
+/// After a restart of the far side's: for so long only checks from other addresses than it had are answered.
+const MOVE: Duration = Duration::from_millis(500);
 /// A connected DTLS association that has nothing to do asks to be woken at this distance or more.
 const AT_LEISURE: Duration = Duration::from_secs(5);
 
@@ -89,6 +91,8 @@ pub struct Peer {
     current: Credentials,
     /// Offered by a restart and not yet used by the far side.
     pending: Option<Credentials>,
+    /// Those before a restart, since when the far side has used the new ones.
+    previous: Option<Credentials>,
     /// The pending ones were made for a restart of the far side's, before we were asked for them.
     unasked: bool,
     fingerprints: Option<Fingerprints>,
@@ -96,6 +100,9 @@ pub struct Peer {
     far_client: bool,
     certificate: Option<Vec<u8>>,
     paths: Paths,
+    /// The address that the far side moves away from by its restart, and until when it may not come back; for good
+    /// once another one stands.
+    left: Option<(IpAddr, Option<Instant>)>,
     /// Whither DTLS goes: whence its last datagram came.
     reply: Option<SocketAddr>,
 }
@@ -144,11 +151,13 @@ impl Peer {
             role: None,
             current,
             pending: None,
+            previous: None,
             unasked: false,
             fingerprints: None,
             far_client: true,
             certificate: None,
             paths: Paths::default(),
+            left: None,
             reply: None,
         };
         peer.tell_opened(ctx);
@@ -167,7 +176,8 @@ impl Peer {
 
     /// The user name fragments by which it is known.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        [Some(&self.current), self.pending.as_ref()].into_iter().flatten().map(|c| c.ufrag.as_str())
+        let all = [Some(&self.current), self.pending.as_ref(), self.previous.as_ref()];
+        all.into_iter().flatten().map(|c| c.ufrag.as_str())
     }
 
     /// Its verified addresses.
@@ -245,6 +255,8 @@ impl Peer {
             }
             _ => {
                 self.set_pending(ctx, Some(ufrag.to_owned()), true);
+                let until = ctx.now.instant + MOVE;
+                self.left = self.paths.chosen().map(|path| (path.address.ip(), Some(until)));
                 self.tell_opened(ctx);
                 true
             }
@@ -271,6 +283,11 @@ impl Peer {
         local: usize,
         data: &[u8],
     ) -> Result<(), Why> {
+        if let Some(previous) = self.previous.as_ref().filter(|previous| previous.ufrag == check.local) {
+            // They came by the new ones already. Left to itself, Chromium would stay on the pair that it had.
+            let known = check.knows(&previous.pwd);
+            return self.forbid(ctx, data, from, local, known.then(|| previous.pwd.clone()));
+        }
         let fresh = self.pending.as_ref().is_some_and(|pending| pending.ufrag == check.local);
         let Some(used) = (if fresh { self.pending.as_ref() } else { Some(&self.current) }) else {
             return Ok(());
@@ -286,6 +303,13 @@ impl Peer {
             ctx.counters.stun_unauthenticated += 1;
             return Ok(());
         }
+        let pwd = self.left.map(|_| used.pwd.clone());
+        if (fresh || self.pending.is_none()) && self.has_left(ctx.now.instant, from.ip()) {
+            ctx.counters.stun_left += 1;
+            // While another address may still come, what comes from this one waits.
+            let moved = self.left.is_some_and(|(_, until)| until.is_none());
+            return if moved { self.forbid(ctx, data, from, local, pwd) } else { Ok(()) };
+        }
         if self.paths.find(from).is_none() && self.paths.seen() >= ctx.config.addresses {
             ctx.counters.paths_full += 1;
             return Ok(());
@@ -293,7 +317,9 @@ impl Peer {
         if fresh && let Some(pending) = self.pending.take() {
             // The old ones are of no use any more; the paths stay until the new ones have proven themselves.
             let old = std::mem::replace(&mut self.current, pending);
-            ctx.names.remove(&old.ufrag);
+            if let Some(older) = self.previous.replace(old) {
+                ctx.names.remove(&older.ufrag);
+            }
             self.unasked = false;
             self.paths.restart();
         }
@@ -317,6 +343,41 @@ impl Peer {
         ctx.counters.checks += 1;
         self.on_verified(ctx, from, local, check.nominated)?;
         self.settle(ctx)
+    }
+
+    /// Tells the far side to give this pair up; nothing without the password that it showed.
+    fn forbid(
+        &mut self,
+        ctx: &mut Context<'_>,
+        data: &[u8],
+        from: SocketAddr,
+        local: usize,
+        pwd: Option<String>,
+    ) -> Result<(), Why> {
+        let Some(answer) = pwd.and_then(|pwd| stun::write_forbidden(data, &pwd)) else {
+            ctx.counters.stun_unauthenticated += 1;
+            return Ok(());
+        };
+        ctx.counters.stun_forbidden += 1;
+        ctx.send(local, from, answer);
+        Ok(())
+    }
+
+    /// Whether the far side, under the credentials of its restart, should rather come from another address. A browser
+    /// that restarts because it joined a network would stay on the one that it is about to lose for as long as that
+    /// answers (Chromium: 2.5 s into its silence), whereas the one it comes by now stays. What is in use goes on being
+    /// answered, so that nothing is lost by waiting.
+    fn has_left(&mut self, now: Instant, ip: IpAddr) -> bool {
+        let Some((left, until)) = self.left else { return false };
+        if ip != left {
+            // Another network carries.
+            self.left = Some((left, None));
+            return false;
+        }
+        if until.is_some_and(|until| now >= until) {
+            self.left = None;
+        }
+        self.left.is_some()
     }
 
     fn on_verified(

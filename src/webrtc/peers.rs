@@ -302,7 +302,7 @@ impl Machine for Peers {
             }
         }
         assert_eq!(shaking, self.shaking, "handshakes in progress");
-        assert!(self.names.len() <= 2 * self.table.len());
+        assert!(self.names.len() <= 3 * self.table.len());
         assert!(self.wheel.len() <= self.table.len());
         assert!(self.backlog.len() <= self.config.backlog);
         for (address, id) in &self.owners {

@@ -13,6 +13,10 @@ const MESSAGE_INTEGRITY: u16 = 0x0008;
 const USE_CANDIDATE: u16 = 0x0025;
 const PRIORITY: u16 = 0x0024;
 const HMAC_SHA1: usize = 20;
+const BINDING_ERROR: u16 = 0x0111;
+const FINGERPRINT: u16 = 0x8028;
+/// ERROR-CODE 403, Forbidden, padded.
+const FORBIDDEN: [u8; 20] = *b"\x00\x09\x00\x0d\x00\x00\x04\x03Forbidden\0\0\0";
 
 /// What was read of a Binding request that has all that RFC 8445 section 7.1 asks for. Not yet believed.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,6 +89,42 @@ impl Check<'_> {
         context.update(tail);
         constant_time::verify_slices_are_equal(context.sign().as_ref(), self.digest).is_ok()
     }
+}
+
+/// The answer to a check that is not wanted any more: signed, so that the sender gives that pair up at once (RFC 8445
+/// section 7.2.5.2.4). `None` for what is no STUN message.
+pub fn write_forbidden(request: &[u8], password: &str) -> Option<Vec<u8>> {
+    let mut answer = Vec::with_capacity(72);
+    answer.extend_from_slice(&BINDING_ERROR.to_be_bytes());
+    answer.extend_from_slice(&[0, 0]);
+    // Cookie and transaction.
+    answer.extend_from_slice(request.get(4..HEADER)?);
+    answer.extend_from_slice(&FORBIDDEN);
+    set_length(&mut answer, 4 + HMAC_SHA1);
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes());
+    let digest = hmac::sign(&key, &answer);
+    answer.extend_from_slice(&[0, MESSAGE_INTEGRITY as u8, 0, HMAC_SHA1 as u8]);
+    answer.extend_from_slice(digest.as_ref());
+    set_length(&mut answer, 8);
+    let print = crc32(&answer) ^ 0x5354_554e;
+    answer.extend_from_slice(&FINGERPRINT.to_be_bytes());
+    answer.extend_from_slice(&[0, 4]);
+    answer.extend_from_slice(&print.to_be_bytes());
+    Some(answer)
+}
+
+/// The length as it is with so many bytes more.
+fn set_length(message: &mut [u8], more: usize) {
+    let length = (message.len() - HEADER + more) as u16;
+    if let Some(field) = message.get_mut(2..4) {
+        field.copy_from_slice(&length.to_be_bytes());
+    }
+}
+
+/// ITU V.42, bit by bit: this is rare.
+fn crc32(data: &[u8]) -> u32 {
+    let step = |crc: u32| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
+    !data.iter().fold(!0, |crc: u32, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
 }
 
 /// Whether this is a success response to a Binding request.
@@ -169,6 +209,28 @@ mod tests {
                 check.knows("x");
             }
         }
+    }
+
+    #[test]
+    fn a_refusal_carries_the_transaction_signed_and_fingerprinted() {
+        let sample = sample();
+        // The sample's own fingerprint, RFC 5769.
+        let print = sample.len() - 8;
+        assert_eq!((crc32(&sample[..print]) ^ 0x5354_554e).to_be_bytes(), sample[print + 4..]);
+        let answer = write_forbidden(&sample, "VOkJxbRl1RmTxUk/WvJxBt").unwrap();
+        assert_eq!((&answer[..2], &answer[4..20]), (&[1, 0x11][..], &sample[4..20]));
+        assert_eq!(usize::from(word(&answer, 2).unwrap()), answer.len() - HEADER);
+        assert_eq!(answer[20..28], [0, 9, 0, 13, 0, 0, 4, 3]);
+        // Signed as a request would be.
+        let covered = answer.len() - 8 - 24;
+        let signed = |password: &str| {
+            let (covered, digest) = (&answer[..covered], &answer[covered + 4..covered + 24]);
+            Check { local: "", remote: "", nominated: false, covered, digest }.knows(password)
+        };
+        assert!(signed("VOkJxbRl1RmTxUk/WvJxBt") && !signed("x"));
+        let print = answer.len() - 8;
+        assert_eq!((crc32(&answer[..print]) ^ 0x5354_554e).to_be_bytes(), answer[print + 4..]);
+        assert_eq!(write_forbidden(&sample[..19], "x"), None);
     }
 
     #[test]

@@ -32,6 +32,11 @@ pub struct Failure {
 impl Browser {
     /// Starts it; `hz` is what its microphone hears.
     pub fn start(scene: &Scene, name: &str, hz: f32) -> Browser {
+        Browser::start_by(scene, name, hz, Command::new("node"))
+    }
+
+    /// The same by a command that runs node elsewhere.
+    pub fn start_by(scene: &Scene, name: &str, hz: f32, mut command: Command) -> Browser {
         // Whole periods, so that the repeated file has no click; a sine at half of full scale.
         let tone = scene.write(&format!("{name}.wav"), wav::write(&tone::sine(hz, 10.0, 48_000), 48_000));
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
@@ -39,7 +44,6 @@ impl Browser {
             folder.join("node_modules").is_dir(),
             "no node_modules in tests/interop; tests/run installs them"
         );
-        let mut command = Command::new("node");
         command.arg(folder.join("browser.mjs")).arg(tone).arg(scene.path(name));
         let mut driver = Process::start(scene, name, &mut command);
         let ready: Value = serde_json::from_str(&driver.line(|line| line.starts_with('{'))).unwrap();

@@ -118,6 +118,14 @@ impl<'a> Plan<'a> {
         self
     }
 
+    /// HTTP and media on another address than 127.0.0.1; SIP stays there.
+    pub fn on(mut self, address: Ipv4Addr) -> Self {
+        let media = format!("[media]\nlisten = \"{address}\"\n");
+        self.text = self.text.replacen("listen = \"127.0.0.1:", &format!("listen = \"{address}:"), 1);
+        self.text = self.text.replacen("[media]\n", &media, 1);
+        self
+    }
+
     /// HTTPS with these files.
     pub fn https(mut self, certificate: &Path, key: &Path) -> Self {
         let files =

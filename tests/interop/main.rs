@@ -12,6 +12,8 @@ mod gateway;
 mod harness;
 mod kamailio;
 mod losing;
+mod netns;
+mod networks;
 mod operator;
 mod page;
 mod phone;

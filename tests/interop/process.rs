@@ -43,6 +43,11 @@ impl Process {
         Process { name: name.into(), child, stdin, lines, seen: Vec::new(), ended: None }
     }
 
+    /// Its id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The first line of stdout, not asked for before, that `wanted` likes.
     pub fn line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
         let start = Instant::now();

@@ -127,6 +127,11 @@ impl Sipp {
         message(&self.messages(), "received", start)
     }
 
+    /// How many messages that begin so it got.
+    pub fn count(&self, start: &str) -> usize {
+        entries(&self.messages(), "received", start).count()
+    }
+
     /// Where the far side wants its RTP, as the last SDP that came says.
     pub fn far_media(&self, in_message: &str) -> SocketAddr {
         let text = self.received(in_message);
@@ -155,11 +160,12 @@ impl Sipp {
 /// The last message of this direction (`sent`, `received`) that begins so, out of SIPp's log:
 /// a line of dashes with the time, a line `UDP message received [N] bytes:`, an empty line, the message.
 fn message(log: &str, direction: &str, start: &str) -> Option<String> {
-    log.split("\n----------------------------------------------- ")
-        .filter_map(|entry| {
-            let (head, text) = entry.split_once("\n\n")?;
-            (head.contains(&format!("message {direction}")) && text.starts_with(start))
-                .then(|| text.to_owned())
-        })
-        .last()
+    entries(log, direction, start).last()
+}
+
+fn entries(log: &str, direction: &str, start: &str) -> impl Iterator<Item = String> {
+    log.split("\n----------------------------------------------- ").filter_map(move |entry| {
+        let (head, text) = entry.split_once("\n\n")?;
+        (head.contains(&format!("message {direction}")) && text.starts_with(start)).then(|| text.to_owned())
+    })
 }

@@ -2,6 +2,7 @@
 
 mod counting;
 mod forward;
+mod latch;
 mod net;
 mod node;
 mod pressure;

@@ -200,6 +200,36 @@ fn one_bad_destination_does_not_keep_the_others_from_being_sent_to() {
 }
 
 #[test]
+fn what_comes_back_by_icmp_is_told_with_its_destination_and_harms_no_other_datagram() {
+    for ip in ["127.0.0.1", "::1"] {
+        let address = SocketAddr::new(ip.parse().unwrap(), 0);
+        let Ok(far) = UdpSocket::bind(address) else { continue };
+        far.set_read_timeout(PATIENCE).unwrap();
+        let nowhere = UdpSocket::bind(address).unwrap().local_addr().unwrap();
+        let (mut poll, mut sockets, id, address) =
+            heard(&UdpOptions { errors: true, ..UdpOptions::new(address) });
+        assert!(sockets.send_one(id, nowhere, b"who is there?"));
+        assert!(is_ready(&mut poll, PATIENCE));
+        assert_eq!(poll.ready().next(), Some(Ready::Errors(id)));
+        // The error is told to the next caller; its datagram goes out all the same.
+        assert!(sockets.send_one(id, far.local_addr().unwrap(), b"and there?"));
+        let mut buffer = [0; 2048];
+        assert_eq!(far.recv_from(&mut buffer).unwrap(), (10, address));
+        assert_eq!(sockets.receive_refused(id, &mut buffer), Some((nowhere, &b"who is there?"[..])));
+        assert_eq!(sockets.receive_refused(id, &mut buffer), None);
+        // Nor does one keep what waits from being read.
+        assert!(sockets.send_one(id, nowhere, b"again?"));
+        far.send_to(b"here", address).unwrap();
+        assert!(is_ready(&mut poll, PATIENCE));
+        let got = sockets.receive_one(id, &mut buffer);
+        assert_eq!(got, Err(Received::More));
+        assert_eq!(sockets.receive_one(id, &mut buffer).map(|(_, data)| data.len()), Ok(4));
+        assert_eq!(sockets.receive_refused(id, &mut buffer).map(|(to, _)| to), Some(nowhere));
+        assert_eq!((sockets.counters().errors_read, sockets.counters().unsendable), (2, 0));
+    }
+}
+
+#[test]
 fn a_datagram_longer_than_a_slot_is_dropped_and_counted_and_may_be_had_whole() {
     let (mut poll, mut sockets, id, address) = heard(&UdpOptions::new(localhost(0)));
     let far = UdpSocket::bind(localhost(0)).unwrap();
@@ -250,7 +280,14 @@ fn buffers_are_read_back_and_drops_are_counted() {
     for _ in 0..1000 {
         far.send_to(&[0; 1000], socket.address()).unwrap();
     }
-    assert!(socket.drops() > 500, "{}", socket.drops());
+    let dropped = u64::from(socket.drops());
+    assert!(dropped > 500, "{dropped}");
+    // Those of a socket that is closed stay counted.
+    let mut sockets = Sockets::new(ShardId(0), 4);
+    let id = sockets.insert(socket).unwrap();
+    assert_eq!(sockets.drops(), dropped);
+    drop(sockets.remove(id));
+    assert_eq!(sockets.drops(), dropped);
 }
 
 #[test]

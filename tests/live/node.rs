@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
@@ -214,6 +214,30 @@ fn calls_between_trunks_live_on_the_shard_of_their_call_id_wherever_their_messag
     assert_eq!(node.count("media", "forwarded"), 24);
     assert_eq!(node.count("loop", "mail_shed"), 0);
     node.finish(|| Order::Drain);
+}
+
+#[test]
+fn a_trunk_whose_port_is_closed_is_found_dead_at_once_wherever_the_error_lands() {
+    const CALLS: u64 = 12;
+    let mut config = config();
+    let (mut alice, bob) = phones(&mut config);
+    let node = Node::start(config, 2);
+    alice.gateway = node.bound.sip[0];
+    drop(bob);
+    let uri = format!("sip:bob@{}", alice.gateway);
+    let start = Instant::now();
+    for n in 0..CALLS {
+        let id = format!("dead{n}");
+        alice.request("INVITE", &uri, &id, &format!("<{uri}>"), 1, &alice.sdp());
+        let refusal = alice.hear("SIP/2.0 500");
+        assert_eq!(refusal.header("call-id"), id);
+        alice.request("ACK", &uri, &id, refusal.header("to"), 1, "");
+    }
+    // The first retransmission alone would be due after 500 ms.
+    assert!(start.elapsed() < Duration::from_millis(400) * CALLS as u32, "{:?}", start.elapsed());
+    assert_eq!(node.count("sip", "refused_by_icmp"), CALLS);
+    assert_eq!(node.calls(), 0);
+    node.finish(|| Order::Stop);
 }
 
 #[test]

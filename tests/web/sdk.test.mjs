@@ -298,6 +298,11 @@ test('restarts ICE when the sound breaks off, and again until it is back', async
   pc.become('connected');
   pc.become('disconnected');
   assert.equal(pc.restarts, 0);
+  // Whether the way to the gateway still leads there is asked at once.
+  mock.timers.tick(1);
+  await settle();
+  socket.ok('ping');
+  await settle();
   mock.timers.tick(2_500);
   await settle();
   assert.equal(pc.restarts, 1);

@@ -241,6 +241,45 @@ fn a_flow_that_fails_ends_the_call_at_once() {
 }
 
 #[test]
+fn an_invite_that_comes_back_by_icmp_ends_its_call_at_once_and_only_its_own() {
+    let mut net = Net::new(13);
+    net.join(A, "192.0.2.77:5060", 1, |_| {});
+    net.dial(0);
+    let lost = net.last(A, "INVITE");
+    net.dial(0);
+    let refuse = |net: &mut Net, quoted: &[u8]| net.input(0, 0, Input::Refused { quoted });
+    // Forged or cut short: no branch, no effect.
+    let branch = header(&lost, "Via").split("branch=").nth(1).unwrap().split(';').next().unwrap();
+    let up_to_branch = lost.find(branch).unwrap();
+    refuse(&mut net, &lost.as_bytes()[..up_to_branch + branch.len()]);
+    refuse(&mut net, lost.replace(branch, "z9hG4bK00aaaaaaaaaaaaaaaaaa").as_bytes());
+    refuse(&mut net, lost.replacen("INVITE", "BYE", 1).as_bytes());
+    refuse(&mut net, b"");
+    assert!(net.names(0).is_empty());
+    // What a router quotes ends anywhere.
+    refuse(&mut net, &lost.as_bytes()[..up_to_branch + branch.len() + 1]);
+    assert_eq!(net.names(0), ["Ended unreachable 503"]);
+    assert_eq!(net.stack(0).counters().refused_by_icmp, 1);
+    refuse(&mut net, lost.as_bytes());
+    assert_eq!(net.names(0).len(), 1);
+}
+
+#[test]
+fn what_comes_back_after_an_answer_or_within_a_call_ends_nothing() {
+    let mut net = Net::pair(15);
+    let (leg, _) = net.call();
+    let invite = net.last(A, "INVITE");
+    net.input(0, 0, Input::Refused { quoted: invite.as_bytes() });
+    net.command(0, Command::Offer { leg, offer: sdp(7) });
+    let reinvite = net.last(A, "INVITE");
+    assert_ne!(invite, reinvite);
+    net.input(0, 0, Input::Refused { quoted: reinvite.as_bytes() });
+    net.run(seconds(1));
+    assert!(!net.heard(0, "Ended") && net.heard(1, "Offered"), "a server that starts again is soon back");
+    assert_eq!(net.stack(0).counters().refused_by_icmp, 0);
+}
+
+#[test]
 fn nobody_answers_before_the_ring_time_is_over() {
     let mut net = Net::pair(14);
     net.dial(0);

@@ -431,6 +431,20 @@ impl<O: Copy> Table<O> {
         ids.into_iter().filter_map(|id| self.drive_client(now, id, Event::Unsent, out)).collect()
     }
 
+    /// Whose business a client transaction is.
+    pub fn owner_of(&self, id: ClientId) -> Option<O> {
+        self.clients.get(id).map(|asked| asked.owner)
+    }
+
+    /// The request came back: it has failed, unless somebody answered it before.
+    pub fn handle_refused(&mut self, now: Now, id: ClientId, out: &mut Outbox) -> Option<Gone<O>> {
+        self.clients.get(id).filter(|asked| asked.is_pending())?;
+        if self.is_proceeding(id) {
+            return None;
+        }
+        self.drive_client(now, id, Event::Unsent, out)
+    }
+
     pub fn next(&self) -> Option<Instant> {
         self.wheel.next()
     }

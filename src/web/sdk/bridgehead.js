@@ -31,6 +31,10 @@ const UNACKED = 50;
 const PATIENCE_MS = 2_500;
 /** A new network is told of more than once before it is of use. */
 const SETTLE_MS = 300;
+/** How often the device's addresses are looked at during a call. */
+const LOOK_MS = 1_500;
+/** After the network changed: how long a connection may take to show that it still leads somewhere. */
+const PROOF_MS = 1_500;
 /** SIP codes of what the user does, as the gateway would name them. */
 const CODES = { hangup: 0, cancelled: 487, busy: 486, declined: 603 };
 /** Methods between this module's classes, out of an application's sight. */
@@ -298,21 +302,31 @@ export class Call extends Emitter {
   restart() {
     return this.#step(async () => {
       const pc = this.#pc;
-      if (!pc?.remoteDescription || pc.signalingState !== 'stable') return;
+      if (!pc?.remoteDescription) return;
+      // An offer on its way knows only the networks of its time.
+      this.#stale = pc.signalingState !== 'stable';
+      if (this.#stale) return;
       pc.restartIce();
       await pc.setLocalDescription();
       const round = ++this.#round;
       this.#line.request('update', { call: this.id, sdp: pc.localDescription.sdp }).then(
-        ({ sdp }) => this.#step(() => this.#round === round && pc.setRemoteDescription({ type: 'answer', sdp })),
+        ({ sdp }) =>
+          this.#step(async () => {
+            if (this.#round === round) await pc.setRemoteDescription({ type: 'answer', sdp });
+            if (this.#stale) this.#restartIn(0);
+          }),
         () =>
           this.#step(async () => {
             if (this.#round !== round) return;
             if (pc.signalingState === 'have-local-offer') await pc.setLocalDescription({ type: 'rollback' });
-            if (this.#media === 'interrupted') this.#restartIn(PATIENCE_MS);
+            if (this.#stale || this.#media === 'interrupted') this.#restartIn(PATIENCE_MS);
           }),
       );
     });
   }
+
+  /** Another restart is wanted when the one under way is answered. */
+  #stale = false;
 
   /**
    * After a reload: goes on with a call of the page before, on a peer connection of its own.
@@ -497,12 +511,11 @@ export class Call extends Emitter {
   /** A network that changes under a call that stands: a new way is looked for before the old one breaks. */
   #watch() {
     this.#unwatch();
-    const changed = () => {
-      if (this.#state === 'answered') this.#restartIn(SETTLE_MS);
-    };
-    const places = [[globalThis, 'online'], [globalThis.navigator?.connection, 'change']].filter(([place]) => place?.addEventListener);
-    for (const [place, name] of places) place.addEventListener(name, changed);
-    this.#unwatch = () => places.forEach(([place, name]) => place.removeEventListener(name, changed));
+    this.#unwatch = watch((cut) => {
+      if (this.#state !== 'answered') return;
+      this.#line.prove(cut);
+      this.#restartIn(SETTLE_MS);
+    });
   }
 
   /** Opens the microphone, or takes the given stream. */
@@ -571,7 +584,10 @@ export class Call extends Emitter {
     const media = { connected: 'connected', disconnected: 'interrupted', failed: 'interrupted' }[state];
     if (!media || this.#over) return;
     clearTimeout(this.#restarts);
-    if (media === 'interrupted') this.#restartIn(state === 'failed' ? 0 : PATIENCE_MS);
+    if (media === 'interrupted') {
+      this.#line.prove();
+      this.#restartIn(state === 'failed' ? 0 : PATIENCE_MS);
+    }
     if (media === this.#media) return;
     this.#media = media;
     this[TELL]('media', media);
@@ -931,14 +947,22 @@ class Link {
   }
 
   /** A dead network closes no WebSocket: only an unanswered question tells. */
-  #pingIn() {
+  #pingIn(ms = PING_MS, patience = PONG_MS) {
     clearTimeout(this.#ping);
     const way = this.#way;
     this.#ping = setTimeout(() => {
-      this.#ping = setTimeout(() => this.lost(way), PONG_MS);
+      this.#ping = setTimeout(() => this.lost(way), patience);
       const pong = () => this.#way === way && this.#pingIn();
       this.#acknowledge().then(pong, pong);
-    }, PING_MS);
+    }, ms);
+  }
+
+  /** The network changed: the way must show that it still leads there, unless it is known to be cut. */
+  prove(cut = false) {
+    if (this.state !== 'connected' && this.state !== 'reconnecting') return;
+    if (!this.#way) this.#retryIn(0);
+    else if (cut) this.lost(this.#way);
+    else this.#pingIn(0, PROOF_MS);
   }
 
   #acknowledge() {
@@ -1027,6 +1051,7 @@ export class Bridgehead extends Emitter {
     this.#line = {
       iceServers: [],
       request: (type, fields) => this.#link.request(type, fields),
+      prove: (cut) => this.#link.prove(cut),
       // The call that the user turns to is the only one that is not held, where that is wished.
       alone: (call) => {
         if (!this.#autoHold) return;
@@ -1251,6 +1276,61 @@ function parse(text) {
     return JSON.parse(text);
   } catch {
     return null;
+  }
+}
+
+/** Who wants to know of another network. @type {Set<Function>} */
+const watchers = new Set();
+let looking;
+/** The device's addresses at the last look. @type {string[] | undefined} */
+let addresses;
+
+/** Tells when the network changes, and whether no address is left of the one before. Returns a function that stops it. */
+function watch(changed) {
+  const tell = () => changed(false);
+  const places = [[globalThis, 'online'], [globalThis.navigator?.connection, 'change']].filter(([place]) => place?.addEventListener);
+  for (const [place, name] of places) place.addEventListener(name, tell);
+  watchers.add(changed);
+  if (watchers.size === 1) look();
+  return () => {
+    places.forEach(([place, name]) => place.removeEventListener(name, tell));
+    if (watchers.delete(changed) && !watchers.size) {
+      clearTimeout(looking);
+      addresses = undefined;
+    }
+  };
+}
+
+/** Browsers tell pages of no network beside the one in use: what a peer connection would use is looked at instead. */
+async function look() {
+  const before = addresses;
+  const now = await gather().catch(() => before);
+  if (!watchers.size) return;
+  // Without any there is nothing to be done yet.
+  if (now?.length) addresses = now;
+  if (before && now?.length && String(now) !== String(before)) {
+    const cut = !now.some((address) => before.includes(address));
+    for (const changed of [...watchers]) changed(cut);
+  }
+  clearTimeout(looking);
+  looking = setTimeout(look, LOOK_MS);
+}
+
+async function gather() {
+  const pc = new RTCPeerConnection();
+  try {
+    const found = [];
+    pc.createDataChannel('');
+    await new Promise((resolve, reject) => {
+      // Names instead of addresses are new each time: their number must do.
+      pc.onicecandidate = ({ candidate }) =>
+        candidate?.candidate ? candidate.protocol !== 'tcp' && found.push(candidate.address?.replace(/.*\.local$/, 'local')) : resolve();
+      setTimeout(resolve, LOOK_MS);
+      pc.setLocalDescription().catch(reject);
+    });
+    return found.sort();
+  } finally {
+    pc.close();
   }
 }
 
