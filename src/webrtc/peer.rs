@@ -23,7 +23,7 @@ pub const CANDIDATES: usize = 8;
 /// Candidates of the far side that are looked at (design, section 8).
 const REMOTE_CANDIDATES: usize = 32;
 /// After a restart of the far side's: for so long only checks from other addresses than it had are answered.
-const MOVE: Duration = Duration::from_millis(500);
+pub const MOVE: Duration = Duration::from_millis(500);
 /// A connected DTLS association that has nothing to do asks to be woken at this distance or more.
 const AT_LEISURE: Duration = Duration::from_secs(5);
 

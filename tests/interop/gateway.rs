@@ -126,6 +126,15 @@ impl<'a> Plan<'a> {
         self
     }
 
+    /// Browsers, and phones, are told of this address instead of 127.0.0.1; gives the ports of web media.
+    pub fn advertise(mut self, address: Ipv4Addr) -> (Self, [u16; 2]) {
+        let told = format!("[media]\nadvertise = \"{address}\"\n");
+        self.text = self.text.replacen("[media]\n", &told, 1);
+        let (_, rest) = self.text.split_once("web_port = ").expect("a port");
+        let port = rest.lines().next().and_then(|port| port.parse::<u16>().ok()).expect("a port");
+        (self, [port, port + 1])
+    }
+
     /// HTTPS with these files.
     pub fn https(mut self, certificate: &Path, key: &Path) -> Self {
         let files =

@@ -2,9 +2,12 @@
 
 use super::browser::Browser;
 use super::gateway::{Gateway, Plan};
+use super::lossy::{self, Lossy};
 use super::phone::Phone;
-use super::scene::{Scene, until_within};
+use super::scene::{Scene, until, until_within};
 use super::sipp::{self, Sipp};
+use serde_json::{Value, json};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// What the browser's microphone hears.
@@ -91,4 +94,144 @@ fn the_gateway_and_the_browser_agree_on_what_was_sent() {
     assert!(number("jitter_ms") < 50.0 && number("round_trip_ms") < 100.0, "{stats}");
     browser.hangup();
     callee.assert_success();
+}
+
+/// A browser whose media goes by a network in between, and a phone.
+struct Between {
+    callee: Sipp,
+    gateway: Gateway,
+    lossy: Lossy,
+    browser: Browser,
+    phone: Phone,
+}
+
+impl Between {
+    fn begin(scene: &Scene) -> Between {
+        let phone = Phone::new(SIP);
+        let callee = sipp::Plan::new(scene, "sipp", "uas").rtp(phone.port).listen();
+        let (plan, ports) = Plan::new(scene).patience(10, 60).advertise(lossy::ADDRESS);
+        let lossy = Lossy::new(ports);
+        let gateway = plan.trunk("sipp", callee.port, "").user("alice").route("users", "", "sipp").start();
+        let mut browser = Browser::start(scene, "browser", WEB);
+        browser.open(&gateway.url("/"));
+        browser.sign_in("alice");
+        browser.dial("bob");
+        // The phone is no part of it: it goes to the gateway straight.
+        let media = callee.far_media("INVITE");
+        assert_eq!(media.ip(), lossy::ADDRESS);
+        phone.call(SocketAddr::from((Ipv4Addr::LOCALHOST, media.port())));
+        browser.assert_hears(SIP);
+        phone.assert_hears("the SIP phone", WEB);
+        Between { callee, gateway, lossy, browser, phone }
+    }
+
+    fn finish(mut self) {
+        assert_eq!(self.callee.count("INVITE"), 1, "no re-INVITE");
+        self.browser.hangup();
+        self.callee.assert_success();
+        self.gateway.assert_alive();
+    }
+}
+
+#[test]
+fn a_nat_that_changes_its_port_mid_call_is_followed_without_signalling() {
+    let scene = Scene::new("losing_rebind");
+    let mut between = Between::begin(&scene);
+    let Between { lossy, browser, phone, .. } = &mut between;
+    let from = phone.heard_from();
+    phone.longest_gap();
+    lossy.rebind();
+    let mut gap = Duration::ZERO;
+    until_within(Duration::from_secs(15), "sound from the new port", || {
+        let before = phone.packets();
+        std::thread::sleep(Duration::from_secs(1));
+        gap = gap.max(phone.longest_gap());
+        (phone.packets() > before + 45).then_some(())
+    });
+    let report = format!("rebind: gap {gap:?}\n");
+    print!("{report}");
+    scene.write("report.txt", &report);
+    // Chromium checks its pair every 2.5 s; nothing is heard from an address before a signed check came from there.
+    assert!(gap < Duration::from_millis(3_500), "{report}");
+    browser.assert_hears(SIP);
+    phone.assert_hears("the SIP phone", WEB);
+    assert_eq!((phone.heard_from(), phone.losses_and_sources().1), (from, 1));
+    let said = std::fs::read_to_string(scene.path("browser/browser.log")).unwrap();
+    assert!(!said.contains("> {\"type\":\"update\""), "the SDK had no part in it");
+    between.finish();
+}
+
+/// What was lost since, in percent.
+fn share(lost: f64, received: f64) -> f64 {
+    100.0 * lost / (lost + received)
+}
+
+#[test]
+fn five_percent_of_loss_are_measured_alike_by_gateway_and_sdk_and_lower_the_estimate() {
+    let scene = Scene::new("losing_five");
+    let mut between = Between::begin(&scene);
+    let Between { lossy, browser, phone, .. } = &mut between;
+    let number =
+        |stats: &Value, name: &str| stats[name].as_f64().unwrap_or_else(|| panic!("{name} in {stats}"));
+    // Every answer of the gateway's is of the whole call, but for the estimate.
+    let clean = browser.stats();
+    assert!(number(&clean["gateway"], "mos_received") > 4.0, "{clean}");
+    lossy.lose();
+    let start = phone.packets();
+    phone.await_packets(start + 600);
+    until("the other side's report of the loss", || {
+        let stats = browser.stats();
+        (number(&stats["gateway"], "remote_lost") - number(&clean["gateway"], "remote_lost") > 15.0)
+            .then_some(())
+    });
+    let bad = browser.stats();
+    let since =
+        |view: fn(&Value) -> &Value, name: &str| number(view(&bad), name) - number(view(&clean), name);
+    let gateway: fn(&Value) -> &Value = |stats| &stats["gateway"];
+    let shares = [
+        share(since(gateway, "lost"), since(gateway, "packets_received")),
+        share(since(gateway, "remote_lost"), since(gateway, "packets_sent") - since(gateway, "remote_lost")),
+        share(since(|stats| stats, "packetsLost"), since(|stats| stats, "packetsReceived")),
+    ];
+    let [mos, worse] = ["mos_received", "mos_sent"].map(|name| number(&bad["gateway"], name));
+    let report = format!(
+        "loss: gateway {:.1} %, reported to it {:.1} %, SDK {:.1} %, MOS {mos} and {worse}\n",
+        shares[0], shares[1], shares[2]
+    );
+    print!("{report}");
+    scene.write("report.txt", &report);
+    assert!(shares.iter().all(|share| (3.0..7.0).contains(share)), "{report}{bad}");
+    for direction in ["mos_received", "mos_sent"] {
+        assert!(
+            number(&bad["gateway"], direction) < number(&clean["gateway"], direction) - 0.2,
+            "{report}{bad}"
+        );
+    }
+    // A lossy tone is still that tone.
+    browser.assert_hears(SIP);
+    phone.assert_hears("the SIP phone", WEB);
+    between.finish();
+}
+
+#[test]
+fn every_key_arrives_once_and_in_order_where_both_networks_lose() {
+    const KEYS: &str = "0123456789*#ABCD";
+    let scene = Scene::new("losing_keys");
+    let mut between = Between::begin(&scene);
+    let Between { lossy, browser, phone, .. } = &mut between;
+    lossy.lose();
+    phone.lose(5);
+    browser.dtmf(KEYS, &json!({}));
+    phone.assert_keys(KEYS);
+    phone.press(KEYS);
+    until("as many keys in the SDK", || (browser.details("dtmf").len() >= KEYS.len()).then_some(()));
+    let heard: String = browser
+        .details("dtmf")
+        .iter()
+        .filter_map(|detail| Some(detail["digit"].as_str()?.to_owned()))
+        .collect();
+    assert_eq!(heard, KEYS);
+    phone.assert_hears("the SIP phone", WEB);
+    browser.assert_hears(SIP);
+    between.finish();
 }

@@ -12,6 +12,7 @@ mod gateway;
 mod harness;
 mod kamailio;
 mod losing;
+mod lossy;
 mod netns;
 mod networks;
 mod operator;

@@ -34,6 +34,8 @@ export class FakeStream {
 /** Keeps the signalling states of JSEP, so that a description at the wrong time throws as in a browser. */
 export class FakePeer {
   static all = [];
+  /** What the device has: found by a connection that is made to look. */
+  static addresses = ['192.0.2.1'];
   signalingState = 'stable';
   connectionState = 'new';
   localDescription = null;
@@ -52,6 +54,9 @@ export class FakePeer {
   getSenders() {
     return this.senders.map((track) => ({ track, dtmf: this.dtmf ?? null }));
   }
+  createDataChannel() {
+    this.looks = true;
+  }
   addTransceiver(kind, init) {
     this.transceivers.push({ kind, ...init });
   }
@@ -61,6 +66,10 @@ export class FakePeer {
   async setLocalDescription(description) {
     await null;
     if (this.signalingState === 'closed') throw new Error('closed');
+    if (this.looks) {
+      for (const address of FakePeer.addresses) this.onicecandidate({ candidate: { candidate: 'x', protocol: 'udp', address } });
+      this.onicecandidate({ candidate: null });
+    }
     if (description?.type === 'rollback') {
       this.signalingState = 'stable';
       return;

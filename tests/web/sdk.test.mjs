@@ -8,16 +8,16 @@ import { FakePeer, FakeSocket, FakeStream, FakeTrack, install, microphone, settl
 
 beforeEach(install);
 
-async function signIn(options = { user: 'alice', password: 'secret' }) {
-  const connecting = Bridgehead.connect(options);
+async function signIn(options = { user: 'alice', password: 'secret' }, Client = Bridgehead) {
+  const connecting = Client.connect(options);
   const socket = FakeSocket.last;
   socket.open();
   socket.ok('connect', { session: 's1', user: 'alice', ice_servers: [{ urls: 'stun:x' }] });
   return { client: await connecting, socket };
 }
 
-async function dialled(audio) {
-  const { client, socket } = await signIn();
+async function dialled(audio, Client = Bridgehead) {
+  const { client, socket } = await signIn(undefined, Client);
   const call = client.dial('echo', audio === undefined ? {} : { audio });
   await settle();
   return { client, socket, call, pc: FakePeer.all[0] };
@@ -317,6 +317,68 @@ test('restarts ICE when the sound breaks off, and again until it is back', async
   assert.equal(pc.remoteDescription.sdp, 'answer C');
   pc.become('connected');
   assert.deepEqual(states, ['connected', 'interrupted', 'connected']);
+});
+
+let copies = 0;
+
+/** In a copy of the module that knows of no calls of other tests. */
+async function roaming() {
+  FakePeer.addresses = ['192.0.2.1', 'b.local'];
+  const copy = await import(`../../src/web/sdk/bridgehead.js?${++copies}`);
+  const all = await dialled(undefined, copy.Bridgehead);
+  all.socket.say({ type: 'media', seq: 1, call: all.call.id, sdp: 'answer' });
+  all.socket.say({ type: 'answered', seq: 2, call: all.call.id });
+  await settle();
+  return all;
+}
+
+async function pass(ms) {
+  mock.timers.tick(ms);
+  await settle();
+}
+
+test('looks for a way by a network that was joined, and asks whether its line still stands', async () => {
+  const { socket, pc } = await roaming();
+  // Names that hide addresses are new each time.
+  FakePeer.addresses = ['192.0.2.1', 'c.local'];
+  await pass(1_500);
+  await pass(300);
+  assert.equal(pc.restarts, 0);
+  FakePeer.addresses = ['192.0.2.1', '198.51.100.7', 'd.local'];
+  await pass(1_500);
+  await pass(1);
+  socket.ok('ping');
+  await settle();
+  await pass(300);
+  assert.equal(pc.restarts, 1);
+  // A third one, while that is under way: once more, when it is answered.
+  FakePeer.addresses = ['192.0.2.1', '198.51.100.7', '203.0.113.5', 'e.local'];
+  await pass(1_500);
+  await pass(300);
+  assert.equal(pc.restarts, 1);
+  socket.ok('ping');
+  socket.ok('update', { sdp: 'answer D' });
+  await settle();
+  await pass(1);
+  assert.equal(pc.restarts, 2);
+  assert.equal(FakeSocket.last, socket);
+});
+
+test('leaves a line at once whose network is gone, and looks no more when the call is over', async () => {
+  const { socket, call } = await roaming();
+  FakePeer.addresses = [];
+  await pass(1_500);
+  assert.equal(socket.readyState, 1, 'without any network there is nothing to be done');
+  FakePeer.addresses = ['198.51.100.7'];
+  await pass(1_500);
+  await pass(500);
+  assert.equal(socket.readyState, 3);
+  call.hangup();
+  await settle();
+  const looked = FakePeer.all.length;
+  await pass(10_000);
+  assert.equal(FakePeer.all.length, looked);
+  assert.ok(FakePeer.all.slice(1).every((pc) => pc.signalingState === 'closed'), 'none is left open');
 });
 
 test('a lost connection ends calls and requests, and is told once', async () => {

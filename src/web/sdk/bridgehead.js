@@ -1313,7 +1313,7 @@ async function look() {
     for (const changed of [...watchers]) changed(cut);
   }
   clearTimeout(looking);
-  looking = setTimeout(look, LOOK_MS);
+  if (watchers.size) looking = setTimeout(look, LOOK_MS);
 }
 
 async function gather() {

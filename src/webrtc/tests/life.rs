@@ -1,5 +1,6 @@
 //! What happens to a transport after, besides and instead of its first handshake.
 
+use super::super::peer::MOVE;
 use super::*;
 
 #[test]
@@ -29,6 +30,37 @@ fn a_restart_by_the_browser_keeps_the_keys() {
     assert_eq!(world.verified, [home(0)], "verified anew, by the new credentials");
     assert!(world.events.is_empty(), "{:?}", world.events);
     assert_eq!(dtls(&world), shaken, "no new handshake");
+}
+
+#[test]
+fn a_restart_moves_to_the_other_network_where_one_answers_and_waits_for_it_no_longer_than_it_must() {
+    for joined in [true, false] {
+        let (old, new) = (home(0), "127.0.0.2:41000".parse().unwrap());
+        let mut world = World::with_addresses(config(), Dtls::Auto, true, &[old, new]);
+        let away = |sent: &Sent| sent.from == new || sent.to == new;
+        world.fate = Box::new(move |sent| if away(sent) { vec![] } else { vec![0] });
+        world.open();
+        world.expect_connected();
+        let (peer, forbidden) = (world.peer.unwrap(), [1, 0x11]);
+        world.fate = Box::new(move |sent| if away(sent) && !joined { vec![] } else { vec![0] });
+        let mut random = world.random.fork();
+        world.browser.restart(&mut random);
+        let remote = Box::new(world.browser.remote());
+        world.command(Command::Describe { peer, remote });
+        world.tell_browser();
+        world.verified.clear();
+        world.gateway_sent.clear();
+        world.run(MOVE - Duration::from_millis(100));
+        let told: Vec<_> = world.gateway_sent.iter().filter(|sent| sent.data[..2] == forbidden).collect();
+        // The old network works as well: it is left all the same, and the browser is told so.
+        assert_eq!(world.verified, if joined { vec![new] } else { vec![] });
+        assert!(told.iter().all(|sent| joined && sent.to == old), "{told:?}");
+        world.run(Duration::from_secs(20));
+        assert_eq!(world.verified, [if joined { new } else { old }]);
+        assert_eq!(world.peers.counters().stun_forbidden > 0, joined);
+        assert!(world.peers.counters().stun_left > 0);
+        assert!(world.events.is_empty(), "{:?}", world.events);
+    }
 }
 
 #[test]
