@@ -303,8 +303,7 @@ pub(super) fn receive_error(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result
     let first = unsafe { libc::CMSG_FIRSTHDR(&raw const message).as_ref() };
     let known = [(libc::IPPROTO_IP, libc::IP_RECVERR), (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)];
     let unreachable = first.is_some_and(|header| {
-        let whole =
-            header.cmsg_len as usize >= size_of::<libc::cmsghdr>() + size_of::<libc::sock_extended_err>();
+        let whole = header.cmsg_len >= size_of::<libc::cmsghdr>() + size_of::<libc::sock_extended_err>();
         // SAFETY: an error message of this length begins with a `sock_extended_err`, of which any bytes are a value.
         let error =
             || unsafe { ptr::read_unaligned(libc::CMSG_DATA(header).cast::<libc::sock_extended_err>()) };

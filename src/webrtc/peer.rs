@@ -46,6 +46,14 @@ impl Context<'_> {
         }
     }
 
+    /// Tells whoever knew this password to give the pair up.
+    fn forbid(&mut self, local: usize, to: SocketAddr, check: &[u8], pwd: &str) {
+        if let Some(answer) = stun::write_forbidden(check, pwd) {
+            self.counters.stun_forbidden += 1;
+            self.send(local, to, answer);
+        }
+    }
+
     /// New credentials under a name that nobody else has (RFC 8445 section 5.3: 24 and 128 bits at least).
     fn mint(&mut self) -> Credentials {
         loop {
@@ -285,8 +293,12 @@ impl Peer {
     ) -> Result<(), Why> {
         if let Some(previous) = self.previous.as_ref().filter(|previous| previous.ufrag == check.local) {
             // They came by the new ones already. Left to itself, Chromium would stay on the pair that it had.
-            let known = check.knows(&previous.pwd);
-            return self.forbid(ctx, data, from, local, known.then(|| previous.pwd.clone()));
+            if check.knows(&previous.pwd) {
+                ctx.forbid(local, from, data, &previous.pwd);
+            } else {
+                ctx.counters.stun_unauthenticated += 1;
+            }
+            return Ok(());
         }
         let fresh = self.pending.as_ref().is_some_and(|pending| pending.ufrag == check.local);
         let Some(used) = (if fresh { self.pending.as_ref() } else { Some(&self.current) }) else {
@@ -308,7 +320,10 @@ impl Peer {
             ctx.counters.stun_left += 1;
             // While another address may still come, what comes from this one waits.
             let moved = self.left.is_some_and(|(_, until)| until.is_none());
-            return if moved { self.forbid(ctx, data, from, local, pwd) } else { Ok(()) };
+            if let Some(pwd) = pwd.filter(|_| moved) {
+                ctx.forbid(local, from, data, &pwd);
+            }
+            return Ok(());
         }
         if self.paths.find(from).is_none() && self.paths.seen() >= ctx.config.addresses {
             ctx.counters.paths_full += 1;
@@ -343,24 +358,6 @@ impl Peer {
         ctx.counters.checks += 1;
         self.on_verified(ctx, from, local, check.nominated)?;
         self.settle(ctx)
-    }
-
-    /// Tells the far side to give this pair up; nothing without the password that it showed.
-    fn forbid(
-        &mut self,
-        ctx: &mut Context<'_>,
-        data: &[u8],
-        from: SocketAddr,
-        local: usize,
-        pwd: Option<String>,
-    ) -> Result<(), Why> {
-        let Some(answer) = pwd.and_then(|pwd| stun::write_forbidden(data, &pwd)) else {
-            ctx.counters.stun_unauthenticated += 1;
-            return Ok(());
-        };
-        ctx.counters.stun_forbidden += 1;
-        ctx.send(local, from, answer);
-        Ok(())
     }
 
     /// Whether the far side, under the credentials of its restart, should rather come from another address. A browser

@@ -105,7 +105,7 @@ impl Far {
     }
 
     /// Waits until sound comes by this link: more packets than checks and signalling are.
-    pub fn await_sound(&self, number: u8) {
+    pub fn await_sound(number: u8) {
         // sysfs would show the namespace in which it was mounted.
         let count = || {
             let table = fs::read_to_string("/proc/self/net/dev").unwrap();

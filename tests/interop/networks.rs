@@ -89,7 +89,7 @@ fn a_call_moves_to_a_network_that_was_joined_before_the_old_one_is_left() {
         let start = Instant::now();
         talk.far.join(2);
         // The SDK sees the new address, restarts ICE, and the browser follows.
-        talk.far.await_sound(2);
+        Far::await_sound(2);
         let moved = start.elapsed();
         talk.far.leave(1);
         let (_, gap) = recovery(&talk, Instant::now());

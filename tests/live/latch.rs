@@ -1,6 +1,8 @@
 //! Who is heard on an RTP leg, socket to socket: the signalled address alone, a port of it that is learned and kept, and
 //! a new one after the descriptions changed or the party fell silent.
 
+#![allow(clippy::disallowed_methods)] // What is tested here is a matter of real time.
+
 use crate::rig::{Rig, agreed, config, rtp};
 use bridgehead::base::{LegId, Packet, RealmId, Side};
 use bridgehead::media::{Command, Kind};

@@ -217,6 +217,7 @@ fn calls_between_trunks_live_on_the_shard_of_their_call_id_wherever_their_messag
 }
 
 #[test]
+#[allow(clippy::disallowed_methods)] // How soon, in real time.
 fn a_trunk_whose_port_is_closed_is_found_dead_at_once_wherever_the_error_lands() {
     const CALLS: u64 = 12;
     let mut config = config();

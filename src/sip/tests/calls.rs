@@ -257,7 +257,7 @@ fn an_invite_that_comes_back_by_icmp_ends_its_call_at_once_and_only_its_own() {
     refuse(&mut net, b"");
     assert!(net.names(0).is_empty());
     // What a router quotes ends anywhere.
-    refuse(&mut net, &lost.as_bytes()[..up_to_branch + branch.len() + 1]);
+    refuse(&mut net, &lost.as_bytes()[..=up_to_branch + branch.len()]);
     assert_eq!(net.names(0), ["Ended unreachable 503"]);
     assert_eq!(net.stack(0).counters().refused_by_icmp, 1);
     refuse(&mut net, lost.as_bytes());

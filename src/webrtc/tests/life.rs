@@ -37,7 +37,7 @@ fn a_restart_moves_to_the_other_network_where_one_answers_and_waits_for_it_no_lo
     for joined in [true, false] {
         let (old, new) = (home(0), "127.0.0.2:41000".parse().unwrap());
         let mut world = World::with_addresses(config(), Dtls::Auto, true, &[old, new]);
-        let away = |sent: &Sent| sent.from == new || sent.to == new;
+        let away = move |sent: &Sent| sent.from == new || sent.to == new;
         world.fate = Box::new(move |sent| if away(sent) { vec![] } else { vec![0] });
         world.open();
         world.expect_connected();
@@ -50,7 +50,7 @@ fn a_restart_moves_to_the_other_network_where_one_answers_and_waits_for_it_no_lo
         world.tell_browser();
         world.verified.clear();
         world.gateway_sent.clear();
-        world.run(MOVE - Duration::from_millis(100));
+        world.run(MOVE * 4 / 5);
         let told: Vec<_> = world.gateway_sent.iter().filter(|sent| sent.data[..2] == forbidden).collect();
         // The old network works as well: it is left all the same, and the browser is told so.
         assert_eq!(world.verified, if joined { vec![new] } else { vec![] });
