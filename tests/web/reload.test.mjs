@@ -29,7 +29,7 @@ async function talking() {
   socket.say({ type: 'answered', seq: 2, call: call.id });
   await call.answered;
   await settle();
-  return { client, socket, call, pc: FakePeer.all.at(-1) };
+  return { client, socket, call, pc: FakePeer.all.findLast((pc) => !pc.looks) };
 }
 
 const kept = () => JSON.parse(place.kept.get('bridgehead') ?? 'null');
