@@ -42,7 +42,16 @@ pub struct Task {
 
 /// The shard: everything that production runs, but for the threads around it.
 fn shard(task: &Task) -> Duration {
-    let mut rig = Rig::new(rig::config());
+    run(task, rig::config())
+}
+
+/// The same without `io_uring`.
+fn plain(task: &Task) -> Duration {
+    run(task, bridgehead::shard::Config { io_uring: false, ..rig::config() })
+}
+
+fn run(task: &Task, config: bridgehead::shard::Config) -> Duration {
+    let mut rig = Rig::new(config);
     rig.shard = rig.shard.unchecked();
     let bridge = |page: &SocketAddr| {
         let bridge = rig.bridge(task.profile, *page, task.party);
@@ -113,23 +122,26 @@ fn main() {
     let rounds = if quick { 1 } else { 5 };
     println!("{calls} calls, {ticks} ticks a round, 172-byte RTP, medians of {rounds} rounds");
     for profile in [Profile::AesCm128Sha1_80, Profile::AeadAes128Gcm] {
-        let (mut ours, mut floor) = (Vec::new(), Vec::new());
+        let (mut ours, mut without, mut floor) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
             floor.push(measure("floor", profile, calls, ticks, bare::forward));
             ours.push(measure("shard", profile, calls, ticks, shard));
+            without.push(measure("plain", profile, calls, ticks, plain));
         }
         let column =
             |of: &[(f64, f64, f64)], pick: fn(&(f64, f64, f64)) -> f64| median(of.iter().map(pick).collect());
-        let (our_cpu, floor_cpu) = (column(&ours, |r| r.0), column(&floor, |r| r.0));
-        for (name, of, cpu) in [("floor", &floor, floor_cpu), ("shard", &ours, our_cpu)] {
-            let (pace, lost) = (column(of, |r| r.1), column(of, |r| r.2));
+        for (name, of) in [("floor", &floor), ("shard", &ours), ("shard without io_uring", &without)] {
+            let (cpu, pace, lost) = (column(of, |r| r.0), column(of, |r| r.1), column(of, |r| r.2));
             println!(
                 "{profile:?} {name}: {cpu:.0} ns CPU a packet, {pace:.0} packets/s, {:.3} % lost",
                 lost * 100.0
             );
         }
         // Each round's two runs lie side by side in time, so that what else the machine does weighs on both.
-        let ratios = ours.iter().zip(&floor).map(|(ours, floor)| ours.0 / floor.0).collect();
-        println!("{profile:?} shard / floor: {:.2}", median(ratios));
+        let ratio = |of: &[(f64, f64, f64)], to: &[(f64, f64, f64)]| {
+            median(of.iter().zip(to).map(|(a, b)| a.0 / b.0).collect())
+        };
+        println!("{profile:?} shard / floor: {:.2}", ratio(&ours, &floor));
+        println!("{profile:?} with / without io_uring: {:.2}", ratio(&ours, &without));
     }
 }

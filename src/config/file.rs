@@ -101,6 +101,8 @@ pub struct Media {
     pub rtp_ports: RangeInclusive<u16>,
     /// DTLS versions: `auto`, `1.2` or `1.3`.
     pub dtls: Dtls,
+    /// Serve the sockets of RTP by `io_uring`, many with one system call, where the kernel has it (Linux 6.1).
+    pub io_uring: bool,
 }
 
 impl Default for Media {
@@ -112,6 +114,7 @@ impl Default for Media {
             web_port: 10000,
             rtp_ports: 16384..=32767,
             dtls: Dtls::Auto,
+            io_uring: true,
         }
     }
 }

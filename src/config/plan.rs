@@ -42,6 +42,7 @@ pub fn plan(file: &File, shards: u8, identity: webrtc::Identity) -> shard::Confi
             ..shard::Http::default()
         },
         registrations: registrations(file),
+        io_uring: file.media.io_uring,
         caps,
         trace: shard::TraceCaps {
             on: file.trace.enabled,

@@ -91,6 +91,7 @@ fn servers(lines: &mut Lines, file: &File) {
             Dtls::V13 => "1.3",
         },
     );
+    lines.raw("io_uring", file.media.io_uring);
 }
 
 fn auth(lines: &mut Lines, file: &File) {

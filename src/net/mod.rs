@@ -6,6 +6,7 @@ mod batch;
 mod cpu;
 mod own;
 mod poll;
+mod ring;
 mod sys;
 mod tcp;
 mod tls;

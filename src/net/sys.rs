@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::batch::{BATCH, Slot};
+use super::ring::{Do, Ring};
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -72,6 +73,9 @@ pub(super) struct Headers {
     parts: [libc::iovec; BATCH],
     messages: [libc::mmsghdr; BATCH],
     filled: usize,
+    sockets: [RawFd; BATCH],
+    /// What became of each of a ring's operations: bytes, or an error's negative number.
+    results: [i32; BATCH],
 }
 
 // SAFETY: the raw pointers inside are written at the start of each call and read only by that call.
@@ -93,6 +97,8 @@ impl Default for Headers {
             parts: [part; BATCH],
             messages: [message; BATCH],
             filled: 0,
+            sockets: [-1; BATCH],
+            results: [0; BATCH],
         }
     }
 }
@@ -159,6 +165,72 @@ impl Headers {
         slot.remote = remote.unwrap_or(slot.remote);
         slot.send = false;
         Ok(!whole)
+    }
+
+    /// Receives one datagram from each of the sockets into the slot of its place, by one call and without waiting.
+    /// [`Headers::result`] tells of each.
+    pub(super) fn ring_receive<'a>(
+        &mut self,
+        ring: &mut Ring,
+        sockets: impl Iterator<Item = BorrowedFd<'a>>,
+        slots: &mut [Slot],
+    ) -> io::Result<()> {
+        let mut count = 0;
+        for (slot, fd) in slots.iter_mut().take(BATCH).zip(sockets) {
+            let area = slot.packet.receive_area();
+            self.parts[count] = libc::iovec { iov_base: area.as_mut_ptr().cast(), iov_len: area.len() };
+            self.point(count, size_of::<Address>() as libc::socklen_t);
+            self.sockets[count] = fd.as_raw_fd();
+            count += 1;
+        }
+        // SAFETY: the headers point at parts and addresses of `self` and at the receive areas of distinct slots, all
+        // borrowed mutably until this function returns.
+        let done = unsafe { self.ring_run(ring, Do::Receive, count) };
+        for (n, slot) in slots.iter_mut().take(count).enumerate() {
+            let got = usize::try_from(self.results[n]).unwrap_or(0);
+            let remote = self.addresses[n].read().filter(|_| got <= slot.packet.receive_area().len());
+            slot.packet.received(if remote.is_some() { got } else { 0 });
+            slot.remote = remote.unwrap_or(slot.remote);
+            slot.send = false;
+        }
+        done
+    }
+
+    /// What the last run of a ring gave for the operation of this place: bytes, of a datagram's whole length.
+    pub(super) fn result(&self, n: usize) -> io::Result<usize> {
+        let result = self.results[n];
+        usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(result.wrapping_neg()))
+    }
+
+    /// Whether the last run of a ring did not get as far as this place.
+    pub(super) fn is_undone(&self, n: usize) -> bool {
+        self.results[n] == super::ring::UNDONE
+    }
+
+    /// # Safety
+    /// As [`Ring::run`], for the first `count` headers.
+    unsafe fn ring_run(&mut self, ring: &mut Ring, what: Do, count: usize) -> io::Result<()> {
+        let headers = self.messages.iter_mut().map(|message| &raw mut message.msg_hdr);
+        let pairs = self.sockets.iter().copied().zip(headers).take(count);
+        // SAFETY: by this function's contract.
+        unsafe { ring.run(what, pairs, &mut self.results) }
+    }
+
+    /// Adds a datagram to a run that leaves by several sockets; false where the run is full.
+    pub(super) fn add_by(&mut self, fd: BorrowedFd<'_>, slot: &mut Slot) -> bool {
+        let n = self.filled;
+        self.add(slot).then(|| self.sockets[n] = fd.as_raw_fd()).is_some()
+    }
+
+    /// Sends the run, each datagram by its socket, by one call and without waiting. [`Headers::result`] tells of each.
+    ///
+    /// # Safety
+    /// The slots given to [`Headers::add_by`] since [`Headers::start`] must not have been moved, changed or dropped,
+    /// and their sockets not closed.
+    pub(super) unsafe fn ring_send(&mut self, ring: &mut Ring) -> io::Result<()> {
+        // SAFETY: the headers point at parts and addresses of `self` and, by this function's contract, at slots that
+        // still lie where they lay.
+        unsafe { self.ring_run(ring, Do::Send, self.filled) }
     }
 
     /// Begins a run of sends.

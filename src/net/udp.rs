@@ -13,12 +13,17 @@
 //! ([`Sockets::receive_level`]): the second look into its queue costs more than being reported again.
 
 use super::batch::{BATCH, Batch};
+use super::ring::Ring;
 use super::sys;
-use crate::base::{ShardId, Slab, SocketId, counters};
+use crate::base::{Packet, ShardId, Slab, SocketId, counters};
+use smallvec::SmallVec;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+/// Fewer operations than this cost less by a call each.
+const WORTH_A_RING: usize = 3;
 
 counters! {
     /// What happened at the sockets.
@@ -181,6 +186,7 @@ pub struct Sockets {
     /// What the kernel dropped at sockets that are closed.
     dropped: u64,
     sent: [bool; BATCH],
+    ring: Option<Ring>,
 }
 
 impl Sockets {
@@ -191,7 +197,20 @@ impl Sockets {
             counters: Counters::default(),
             dropped: 0,
             sent: [false; BATCH],
+            ring: None,
         }
+    }
+
+    /// From now on serves sockets of single calls by one system call for many of them (`io_uring`), where the kernel
+    /// lets us. All else goes on as before. The table must stay on this thread.
+    pub fn use_ring(&mut self) -> io::Result<()> {
+        self.ring = Some(Ring::new()?);
+        Ok(())
+    }
+
+    /// Whether `io_uring` is in use.
+    pub fn has_ring(&self) -> bool {
+        self.ring.is_some()
     }
 
     /// Takes a socket in; gives it back where the table is full.
@@ -250,9 +269,41 @@ impl Sockets {
         }
     }
 
-    /// Appends one datagram of a socket to the batch, which must have room for it. For sockets that are heard by
+    /// Appends one datagram of each of the sockets to the batch, as far as it has room. For sockets that are heard by
     /// `Poll::add_level`: what is left behind is reported again by the next wait, so nothing must be proven.
-    pub fn receive_level(&mut self, id: SocketId, batch: &mut Batch) {
+    pub fn receive_level(&mut self, ids: &[SocketId], batch: &mut Batch) {
+        if self.ring.is_none() || ids.len() < WORTH_A_RING {
+            return ids.iter().for_each(|&id| self.receive_level_one(id, batch));
+        }
+        let Some(ring) = &mut self.ring else { return };
+        // A socket that is closed has nothing.
+        let mut open = ids.iter().filter_map(|&id| Some((id, self.table.get(id)?.fd())));
+        let mut asked = SmallVec::<[SocketId; BATCH]>::new();
+        let fds = open.by_ref().take(batch.room()).inspect(|(id, _)| asked.push(*id)).map(|(_, fd)| fd);
+        let start = batch.len;
+        self.counters.receive_calls += 1;
+        if batch.headers.ring_receive(ring, fds, &mut batch.slots[start..]).is_err() {
+            self.ring = None;
+        }
+        for (n, &id) in asked.iter().enumerate().filter(|(n, _)| !batch.headers.is_undone(*n)) {
+            match batch.headers.result(n) {
+                Ok(got) => {
+                    // Those that came stand together, in order.
+                    batch.slots.swap(batch.len, start + n);
+                    batch.slots[batch.len].socket = id;
+                    batch.len += 1;
+                    self.counters.received += 1;
+                    self.counters.too_long += u64::from(got > Packet::MAX);
+                }
+                // The next wait reports whatever waits behind an error.
+                Err(error) => {
+                    let _ = self.on_receive_error(&error);
+                }
+            }
+        }
+    }
+
+    fn receive_level_one(&mut self, id: SocketId, batch: &mut Batch) {
         let (Some(socket), Some(slot)) = (self.table.get(id), batch.slots.get_mut(batch.len)) else { return };
         self.counters.receive_calls += 1;
         match batch.headers.receive_one(socket.fd(), slot) {
@@ -327,10 +378,11 @@ impl Sockets {
 
     /// Sends every slot of the batch that is marked, in order for each socket, and empties the batch.
     pub fn send(&mut self, batch: &mut Batch) {
+        self.sent = [false; BATCH];
+        self.send_by_ring(batch);
         let Batch { slots, len, headers } = batch;
         let slots = &mut slots[..*len];
         *len = 0;
-        self.sent = [false; BATCH];
         for first in 0..slots.len() {
             if !slots[first].send || self.sent[first] {
                 continue;
@@ -349,6 +401,43 @@ impl Sockets {
                 }
             }
             send_run(socket, headers, &mut self.counters);
+        }
+    }
+
+    /// Sends what leaves by sockets of single calls, all by one call, and notes in `sent` what is done with. The rest
+    /// is for [`Sockets::send`].
+    #[allow(unsafe_code)]
+    fn send_by_ring(&mut self, batch: &mut Batch) {
+        let Some(ring) = &mut self.ring else { return };
+        let Batch { slots, len, headers } = batch;
+        headers.start();
+        let mut places = SmallVec::<[usize; BATCH]>::new();
+        for (n, slot) in slots[..*len].iter_mut().enumerate().filter(|(_, slot)| slot.send) {
+            let single = self.table.get(slot.socket).filter(|socket| !socket.gather);
+            if single.is_some_and(|socket| headers.add_by(socket.fd(), slot)) {
+                places.push(n);
+            }
+        }
+        if places.len() < WORTH_A_RING {
+            return;
+        }
+        self.counters.send_calls += 1;
+        // SAFETY: the slots are borrowed from `add_by` until here, and the table closes no socket meanwhile.
+        let done = unsafe { headers.ring_send(ring) };
+        for (n, &place) in places.iter().enumerate().filter(|(n, _)| !headers.is_undone(*n)) {
+            match headers.result(n) {
+                Ok(_) => self.counters.sent += 1,
+                // The error belongs to an earlier datagram and is spent: the plain way tries this one once more.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    self.counters.refused += 1;
+                    continue;
+                }
+                Err(error) => count_send_error(&error, &mut self.counters),
+            }
+            self.sent[place] = true;
+        }
+        if done.is_err() {
+            self.ring = None;
         }
     }
 

@@ -114,6 +114,8 @@ pub struct Config {
     pub http: Http,
     /// Browser users who have a SIP identity: how to register each upstream.
     pub registrations: Map<Account, sip::Registration>,
+    /// Serve RTP sockets by `io_uring` where the kernel has it.
+    pub io_uring: bool,
     /// Bounds.
     pub caps: Caps,
     /// What is kept of calls for whoever asks what happened.

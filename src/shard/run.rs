@@ -78,6 +78,8 @@ pub struct Loop {
     /// SIP sockets that have errors to be read.
     pub(super) failing: Ready<SocketId>,
     pub(super) ready_streams: Ready<FlowId>,
+    /// Sockets of single calls that have something, at most a batch of them.
+    pub(super) level: Vec<SocketId>,
     pub(super) binds: VecDeque<(RealmId, u16, bool)>,
     pub(super) records: Option<SyncSender<Box<Record>>>,
     pub(super) mailboxes: Mailboxes,
@@ -108,6 +110,10 @@ impl Loop {
         let Seat { shard, shards, config, poll, web, sip, http, mailboxes, orders } = seat;
         let now = clock();
         let mut sockets = Sockets::new(shard, config.caps.sockets);
+        if config.io_uring {
+            // Where the kernel has none, or may not give it, the plain calls serve.
+            let _ = sockets.use_ring();
+        }
         let places = seat_sockets(&config, &poll, &mut sockets, web, sip)?;
         if let Some(listener) = &http {
             poll.add_listener(0, listener)?;
@@ -130,6 +136,7 @@ impl Loop {
             ready_sip: Ready::new(),
             failing: Ready::new(),
             ready_streams: Ready::new(),
+            level: Vec::with_capacity(BATCH),
             binds: VecDeque::new(),
             records: None,
             pace: Pace::new(now.instant),
@@ -248,17 +255,31 @@ impl Loop {
                     self.ready_sockets.push(id);
                 }
             } else {
-                self.sockets.receive_level(id, &mut self.batch);
-                if self.batch.room() > 0 {
+                self.level.push(id);
+                if self.level.len() < BATCH {
                     continue;
                 }
+                self.read_level(now);
             }
             self.forward(now);
             if instant().saturating_duration_since(now.instant) >= DATAGRAM_TIME {
                 break;
             }
         }
+        self.read_level(now);
         self.forward(now);
+    }
+
+    /// Reads the sockets of single calls that have something.
+    fn read_level(&mut self, now: Now) {
+        if self.level.is_empty() {
+            return;
+        }
+        if self.batch.room() < self.level.len() {
+            self.forward(now);
+        }
+        self.sockets.receive_level(&self.level, &mut self.batch);
+        self.level.clear();
     }
 
     fn forward(&mut self, now: Now) {
@@ -358,6 +379,7 @@ impl Loop {
         counters.push(("loop", "mail_shed", self.mailboxes.shed()));
         counters.push(("net", "kernel_drops", self.sockets.drops()));
         let mut gauges = self.core.gauges();
+        gauges.push(("io_uring", u64::from(self.sockets.has_ring())));
         gauges.push(("load", u64::from(self.pace.load())));
         gauges.push(("handshakes", self.shaking as u64));
         let (sent, received) = self.mailboxes.passed();

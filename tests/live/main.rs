@@ -7,4 +7,5 @@ mod net;
 mod node;
 mod pressure;
 mod rig;
+mod ring;
 mod tls;

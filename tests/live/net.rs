@@ -83,11 +83,11 @@ fn a_level_triggered_socket_is_reported_until_it_is_empty() {
     for n in 1..=3 {
         assert!(is_ready(&mut poll, PATIENCE));
         assert_eq!(poll.ready().next(), Some(Ready::Socket(id)));
-        sockets.receive_level(id, &mut batch);
+        sockets.receive_level(&[id], &mut batch);
         assert_eq!(batch.len(), n);
     }
     assert!(!is_ready(&mut poll, ZERO));
-    sockets.receive_level(id, &mut batch);
+    sockets.receive_level(&[id], &mut batch);
     let got: Vec<&[u8]> = batch.slots().iter().map(|slot| slot.packet.bytes()).collect();
     assert_eq!(got, [&b"one"[..], b"", b"three"]);
     assert_eq!(sockets.counters().too_long, 1);

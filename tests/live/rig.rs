@@ -155,6 +155,7 @@ pub fn config() -> Config {
         web_media: WebMedia { listen: vec![localhost(0).ip()], advertised: None, port: 0, buffer: 4 << 20 },
         http: Http { listen: Some(localhost(0)), ..Http::default() },
         registrations: Map::default(),
+        io_uring: true,
         caps: Caps::default(),
         trace: bridgehead::shard::TraceCaps::default(),
         connection: Arc::default(),

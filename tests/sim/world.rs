@@ -116,6 +116,7 @@ fn config(now: Now, phones: &[Phone], plan: &Plan) -> Config {
         );
     }
     Config {
+        io_uring: false,
         realms: vec![Realm::new("default", gateway_sip())],
         web_media: WebMedia { listen: vec![GATEWAY], advertised: None, port: 10_000, buffer: 0 },
         http: Http { listen: None, ..Http::default() },

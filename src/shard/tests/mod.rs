@@ -23,6 +23,7 @@ fn config() -> Config {
     (0..8).for_each(|n| signal.add_user(&format!("user{n}"), "secret", ""));
     let identity = webrtc::Identity::create(now).unwrap();
     Config {
+        io_uring: false,
         realms: vec![Realm::new("test", address("192.0.2.1:5060"))],
         web_media: WebMedia { listen: Vec::new(), advertised: None, port: 0, buffer: 0 },
         http: Http { listen: None, ..Http::default() },
