@@ -38,6 +38,10 @@ pub(super) struct Call {
     pub(super) asking: Option<u64>,
     /// How its media goes, as it was told last.
     pub(super) quality: Option<Box<leg::Quality>>,
+    /// This browser holds the other party.
+    pub(super) on_hold: bool,
+    /// The other party holds this browser.
+    pub(super) held: bool,
     /// What it says while it rings.
     pub(super) bell: Option<Box<Bell>>,
 }
@@ -204,6 +208,8 @@ impl Hub {
                 State::Talking => "answered",
             },
             party: &call.party,
+            on_hold: call.on_hold,
+            held: call.held,
             ringing: call.bell.as_deref().map(Bell::told),
         });
         told.collect()
@@ -293,6 +299,8 @@ impl Hub {
             ours: None,
             asking: None,
             quality: None,
+            on_hold: false,
+            held: false,
             bell: None,
         };
         self.calls.insert(leg, call);

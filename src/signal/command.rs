@@ -28,7 +28,7 @@ impl Hub {
             Command::Accept { answer, .. } => self.on_verdict(leg, Ok(&answer)),
             Command::Refuse { reason, .. } => self.on_verdict(leg, Err(reason)),
             Command::Quality { quality, sound, .. } => self.on_quality(leg, quality, sound),
-            Command::Hold { outcome, .. } => self.on_hold_outcome(leg, outcome),
+            Command::Hold { on, outcome, .. } => self.on_hold_outcome(leg, on, outcome),
             Command::Inform { notice, .. } => self.on_inform(leg, &notice),
             Command::End { reason, .. } => self.drop_call(leg, reason),
         }

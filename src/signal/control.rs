@@ -73,9 +73,12 @@ impl Hub {
     }
 
     /// The call machine's word for `hold` or `resume`.
-    pub(super) fn on_hold_outcome(&mut self, leg: LegId, outcome: Result<(), Reason>) {
+    pub(super) fn on_hold_outcome(&mut self, leg: LegId, on: bool, outcome: Result<(), Reason>) {
         let Some(call) = self.calls.get_mut(&leg) else { return };
         let session = call.session;
+        if outcome.is_ok() {
+            call.on_hold = on;
+        }
         match call.holding.take() {
             Some(id) => {
                 self.answer_later(session, id, outcome.map(|()| Carried::default()).map_err(Refusal::of));
@@ -86,7 +89,10 @@ impl Hub {
 
     /// The call machine tells the browser something.
     pub(super) fn on_inform(&mut self, leg: LegId, notice: &Notice) {
-        let Some(call) = self.calls.get(&leg) else { return };
+        let Some(call) = self.calls.get_mut(&leg) else { return };
+        if let Notice::Held(held) = notice {
+            call.held = *held;
+        }
         let (session, key) = (call.session, call.key.clone());
         let call = &*key;
         match notice {

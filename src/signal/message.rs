@@ -79,6 +79,10 @@ pub(super) struct Standing<'a> {
     pub(super) state: &'static str,
     /// The other party: who calls, or who was dialled.
     pub(super) party: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) on_hold: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) held: bool,
     /// What `incoming` said of it, while it rings.
     #[serde(flatten)]
     pub(super) ringing: Option<Ringing<'a>>,

@@ -255,6 +255,32 @@ fn a_call_that_rings_rings_again_in_the_reloaded_page_and_one_that_was_dialled_i
     callee.assert_success();
 }
 
+#[test]
+fn a_call_on_hold_is_still_so_in_the_reloaded_page_and_is_resumed_there() {
+    let scene = Scene::new("session_hold");
+    let phone = Phone::new(SIP);
+    let mut callee = sipp::Plan::new(&scene, "sipp", "uas-held").rtp(phone.port).listen();
+    let plan = Plan::new(&scene).patience(10, 60).trunk("sipp", callee.port, "").user("alice");
+    let gateway = plan.route("users", "", "sipp").start();
+    let mut browser = Browser::start(&scene, "browser", WEB);
+    browser.open(&gateway.url("/"));
+    browser.sign_in_to_stay("alice");
+    browser.dial("bob");
+    phone.call(callee.far_media("INVITE"));
+    browser.assert_hears(SIP);
+    browser.hold();
+    phone.await_silence();
+    browser.reload();
+    browser.sign_in_to_stay("alice");
+    browser.takeover();
+    browser.assert_silent();
+    browser.resume();
+    browser.assert_hears(SIP);
+    phone.assert_hears("the phone", WEB);
+    browser.hangup();
+    callee.assert_success();
+}
+
 /// A gateway that takes tokens, a phone that it calls, and how that went for one who has a token.
 fn is_heard_by_token(scene: &Scene, name: &str, auth: &str, issuers: &[&Issuer]) {
     let phone = Phone::new(SIP);

@@ -183,6 +183,20 @@ test('an offer of the gateway before the takeover does not end the call', async 
   assert.equal(socket.asked('hangup'), undefined);
 });
 
+test('a call of the page before is held as it was, and can be resumed', async () => {
+  const standing = { call: 'a', direction: 'incoming', state: 'answered', party: 'bob', on_hold: true };
+  const { client, socket } = await arrive({ calls: [standing, { ...standing, call: 'b', on_hold: undefined, held: true }] });
+  const [call, other] = client.calls;
+  assert.deepEqual([call.onHold, call.held, other.onHold, other.held], [true, false, false, true]);
+  assert.equal(client.active, other);
+  const resuming = call.resume();
+  await settle();
+  assert.equal(socket.asked('resume').call, 'a');
+  socket.ok('resume');
+  await resuming;
+  assert.equal(call.onHold, false);
+});
+
 test('tells the SIP password with register, where it is given', async () => {
   const { client, socket } = await arrive();
   const registering = client.register({ password: 'hush' });

@@ -301,3 +301,31 @@ fn who_was_away_when_a_call_came_hears_of_it_on_return() {
     assert_eq!((to, &event["type"], &event["call"]), (flow(3), &json!("incoming"), &json!(call)));
     desk.quiet();
 }
+
+#[test]
+fn a_page_that_comes_back_knows_who_holds_whom() {
+    let mut desk = Desk::new();
+    let (old, token) = sign_in(&mut desk, 1);
+    let leg = desk.talk(old, "a");
+    let back = |desk: &mut Desk, slot: u32, token: &str| {
+        desk.input(Input::Closed { flow: flow(slot - 1) });
+        desk.out.clear();
+        let ok = desk.does(flow(slot), &resume(token, 99));
+        let call = &ok["calls"][0];
+        let holds = [call.get("on_hold").is_some(), call.get("held").is_some()];
+        (holds, ok["resume"].as_str().unwrap().to_owned())
+    };
+    let (holds, token) = back(&mut desk, 2, &token);
+    assert_eq!(holds, [false, false]);
+    desk.text(flow(2), &json!({"type": "hold", "id": 5, "call": "a"}).to_string());
+    desk.command(Command::Hold { leg, on: true, outcome: Ok(()) });
+    desk.command(Command::Inform { leg, notice: Box::new(crate::leg::Notice::Held(true)) });
+    let (holds, token) = back(&mut desk, 3, &token);
+    assert_eq!(holds, [true, true]);
+    // A refused resume leaves it as it was.
+    desk.text(flow(3), &json!({"type": "resume", "id": 6, "call": "a"}).to_string());
+    desk.command(Command::Hold { leg, on: false, outcome: Err(Cause::NotAcceptable.into()) });
+    desk.command(Command::Inform { leg, notice: Box::new(crate::leg::Notice::Held(false)) });
+    let (holds, _) = back(&mut desk, 4, &token);
+    assert_eq!(holds, [true, false]);
+}

@@ -144,8 +144,11 @@ export class Call extends Emitter {
     this.#offer = offer;
     this.#told = direction === 'incoming';
     this.#state = standing ? 'answered' : direction === 'incoming' ? 'incoming' : 'dialling';
-    this.#taken = standing;
-    if (standing) this.#told = true;
+    if (standing) {
+      this.#taken = this.#told = true;
+      this.#held = Boolean(standing.held);
+      this.#onHold = Boolean(standing.onHold);
+    }
     /** Resolved by the answer, rejected with a {@link BridgeheadError} by whatever ends the call before. */
     this.answered = new Promise((resolve, reject) => {
       this.#settle.answered = resolve;
@@ -1180,11 +1183,11 @@ export class Bridgehead extends Emitter {
    * A call of the page before: one that rings rings again, an answered one can be taken over. One that was dialled is
    * cancelled, as its sound was to come to a peer connection that is gone: it ends as soon as the gateway has heard it.
    */
-  #onStanding({ call: id, direction, state, party, from, to, sdp, data }) {
+  #onStanding({ call: id, direction, state, party, from, to, sdp, data, held, on_hold: onHold }) {
     if (sdp) return this.#onIncoming({ call: id, from, to, sdp, data });
     const [me, other] = [this.user, party].map((user) => ({ user, host: '', display: '' }));
     const [caller, callee] = direction === 'incoming' ? [other, me] : [me, other];
-    const standing = state === 'answered';
+    const standing = state === 'answered' && { held, onHold };
     const call = new Call(this.#line, { id, direction, from: caller, to: callee.user, standing });
     this.#calls.set(id, call);
     if (!standing) this.#link.request('hangup', { call: id }).catch(() => call[END]({ reason: 'cancelled', code: 487 }));
