@@ -21,6 +21,8 @@ pub struct Wanted {
     pub users: usize,
     /// Most calls and sessions.
     pub most: usize,
+    /// Lines to put into the trunk's part of the configuration file.
+    pub trunk: String,
     /// Lines to put before the rest of the configuration file.
     pub extra: String,
 }
@@ -44,9 +46,10 @@ fn config(wanted: &Wanted) -> String {
          [admin]\nlisten = \"127.0.0.1:0\"\n[log]\nlevel = \"warn\"\n\
          [media]\nweb_port = 0\n\
          [limits]\ncalls = {most}\nsessions = {most}\nsessions_per_user = {most}\nconnections = {most}\n\
-         [[trunk]]\nname = \"load\"\naddress = \"{agent}\"\n[[route]]\nfrom = \"users\"\ntrunk = \"load\"\n",
+         [[trunk]]\nname = \"load\"\naddress = \"{agent}\"\n{trunk}[[route]]\nfrom = \"users\"\ntrunk = \"load\"\n",
         extra = wanted.extra,
         agent = wanted.agent,
+        trunk = wanted.trunk,
     );
     for n in 0..wanted.users {
         let _ = write!(text, "[[user]]\nname = \"load{n}\"\npassword = \"load{n}\"\n");

@@ -6,6 +6,8 @@
 //! | [`calls`] | browsers and SIP parties whose media the engine carries |
 //! | [`gateway`], [`proc`], [`metrics`] | the gateway that is measured, and what the system and it say of it |
 //! | [`run`], [`profile`], [`report`] | what is played, and what came of it |
+//! | [`peers`] | floors and rtpengine beside the gateway under the same packets |
+//! | [`sipp`] | calls by SIPp from one trunk to another |
 
 pub mod args;
 pub mod calls;
@@ -13,7 +15,9 @@ pub mod engine;
 pub mod gateway;
 pub mod limits;
 pub mod metrics;
+pub mod peers;
 pub mod proc;
 pub mod profile;
 pub mod report;
 pub mod run;
+pub mod sipp;

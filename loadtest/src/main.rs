@@ -5,10 +5,13 @@ use loadtest::args::Args;
 use loadtest::gateway::{self, Gateway, Wanted};
 use loadtest::profile::Profile;
 use loadtest::report::Report;
-use loadtest::{limits, run};
+use loadtest::{limits, peers, run};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if std::env::args().nth(1).is_some_and(|word| peers::Command::NAMES.contains(&word.as_str())) {
+        return peers::Command::parse().run();
+    }
     match start(&Args::parse()) {
         Ok(report) => {
             print!("{}", report.table());
@@ -70,6 +73,7 @@ fn find(args: &Args, profile: &Profile) -> Result<Gateway, String> {
         agent: args.agent,
         users: args.users,
         most: profile.most + 1000,
+        trunk: String::new(),
         extra,
     };
     Gateway::start(&wanted).map_err(|error| error.to_string())
