@@ -135,6 +135,13 @@ impl<'a> Plan<'a> {
         (self, [port, port + 1])
     }
 
+    /// SIP to this port of 127.0.0.1 goes to another address.
+    pub fn by_way_of(mut self, address: Ipv4Addr, port: u16) -> Self {
+        let trunk = |ip: Ipv4Addr| format!("address = \"{ip}:{port}\"");
+        self.text = self.text.replace(&trunk(Ipv4Addr::LOCALHOST), &trunk(address));
+        self
+    }
+
     /// HTTPS with these files.
     pub fn https(mut self, certificate: &Path, key: &Path) -> Self {
         let files =

@@ -235,3 +235,104 @@ fn every_key_arrives_once_and_in_order_where_both_networks_lose() {
     browser.assert_hears(SIP);
     between.finish();
 }
+
+#[test]
+fn the_page_says_in_plain_words_that_sound_gets_lost() {
+    let scene = Scene::new("losing_words");
+    let phone = Phone::new(SIP);
+    let mut callee = sipp::Plan::new(&scene, "sipp", "uas").rtp(phone.port).listen();
+    let (plan, ports) = Plan::new(&scene).patience(10, 60).advertise(lossy::ADDRESS);
+    let lossy = Lossy::new(ports);
+    let gateway = plan.trunk("sipp", callee.port, "").user("alice").route("users", "", "sipp").start();
+    let mut browser = Browser::start(&scene, "browser", WEB);
+    browser.open(&gateway.url("/"));
+    browser.fill("#user", "alice");
+    browser.fill("#password", "alice");
+    browser.press("Enter");
+    browser.fill("#number", "bob");
+    browser.press("Enter");
+    let media = callee.far_media("INVITE");
+    phone.call(SocketAddr::from((Ipv4Addr::LOCALHOST, media.port())));
+    browser.shows("#quality", "Sound is good");
+    lossy.lose();
+    browser.shows("#quality", "Parts of it get lost on the way.");
+    browser.click("#hangup");
+    callee.assert_success();
+}
+
+/// Takes so many keys by INFO, then sends these, and waits for the end; what is lost on the way is sent again.
+fn keys_by_info(keys: &str) -> String {
+    let answer = |body: &str, tag: &str| {
+        format!(
+            "<send{retrans}><![CDATA[\nSIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]{tag}\n[last_Call-ID:]\n\
+             [last_CSeq:]\nContact: <sip:{via}:[local_port]>\nAllow: INVITE, ACK, BYE, CANCEL, INFO\n{body}]]></send>\n",
+            retrans = if tag.is_empty() { "" } else { " retrans=\"500\"" },
+            via = lossy::ADDRESS,
+        )
+    };
+    let empty = "Content-Length: 0\n\n";
+    let sdp = "Content-Type: application/sdp\nContent-Length: [len]\n\nv=0\no=sipp 1 1 IN IP4 127.0.0.1\ns=-\n\
+               c=IN IP4 127.0.0.1\nt=0 0\nm=audio [rtp_port] RTP/AVP 0\na=rtpmap:0 PCMU/8000\n\n";
+    let taken = format!("<recv request=\"INFO\" />\n{}", answer(empty, "")).repeat(keys.len());
+    let sent = keys.chars().enumerate().map(|(n, key)| {
+        format!(
+            "<send retrans=\"500\"><![CDATA[\nINFO [next_url] SIP/2.0\n\
+             Via: SIP/2.0/UDP [local_ip]:[local_port];branch=[branch];rport\nFrom: [$to];tag=s\nTo: [$from]\n\
+             [last_Call-ID:]\nCSeq: {cseq} INFO\nMax-Forwards: 70\nContent-Type: application/dtmf-relay\n\
+             Content-Length: [len]\n\nSignal={key}\nDuration=120\n]]></send>\n<recv response=\"200\" />\n",
+            cseq = n + 1,
+        )
+    });
+    let header = |name: &str, to: &str| {
+        format!("<ereg regexp=\".*\" search_in=\"hdr\" header=\"{name}:\" assign_to=\"{to}\" />")
+    };
+    format!(
+        "<?xml version=\"1.0\" encoding=\"ISO-8859-1\" ?>\n<scenario name=\"keys\">\n\
+         <recv request=\"INVITE\" rrs=\"true\"><action>{}{}</action></recv>\n{}<recv request=\"ACK\" />\n{taken}{}\
+         <recv request=\"BYE\" />\n{}<timewait milliseconds=\"3000\" />\n\
+         <Reference variables=\"from,to\" />\n</scenario>\n",
+        header("From", "from"),
+        header("To", "to"),
+        answer(sdp, ";tag=s"),
+        sent.collect::<String>(),
+        answer(empty, ""),
+    )
+}
+
+#[test]
+fn every_key_arrives_once_and_in_order_by_info_where_sip_is_lost() {
+    const KEYS: &str = "0123456789*#ABCD";
+    let scene = Scene::new("losing_info");
+    let phone = Phone::new(SIP);
+    let mut callee = sipp::Plan::scripted(&scene, "sipp", &keys_by_info(KEYS)).rtp(phone.port).listen();
+    let lossy = Lossy::new([callee.port]);
+    let plan = Plan::new(&scene).trunk("sipp", callee.port, "").by_way_of(lossy::ADDRESS, callee.port);
+    let gateway = plan.user("alice").route("users", "", "sipp").start();
+    let mut browser = Browser::start(&scene, "browser", WEB);
+    browser.open(&gateway.url("/"));
+    browser.sign_in("alice");
+    browser.dial("bob");
+    phone.call(callee.far_media("INVITE"));
+    browser.assert_hears(SIP);
+    lossy.lose();
+    browser.dtmf(KEYS, &json!({"via": "info"}));
+    until("as many keys in the SDK", || (browser.details("dtmf").len() >= KEYS.len()).then_some(()));
+    let heard: String = browser
+        .details("dtmf")
+        .iter()
+        .filter_map(|detail| Some(detail["digit"].as_str()?.to_owned()))
+        .collect();
+    assert_eq!(heard, KEYS);
+    let line = |message: &str, start: &str| {
+        let found = message.lines().find_map(|line| line.strip_prefix(start));
+        found.map(|rest| rest.trim().to_owned()).unwrap_or_else(|| panic!("{start} in {message}"))
+    };
+    // The repetitions of a transaction are one request.
+    let mut told: Vec<(String, String)> =
+        callee.all("INFO").iter().map(|info| (line(info, "CSeq:"), line(info, "Signal="))).collect();
+    told.dedup();
+    assert_eq!(told.iter().map(|(_, key)| key.as_str()).collect::<String>(), KEYS, "{told:?}");
+    assert!(lossy.lost() >= 3, "{} lost", lossy.lost());
+    browser.hangup();
+    callee.assert_success();
+}

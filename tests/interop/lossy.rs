@@ -1,5 +1,5 @@
 //! A network in between that loses datagrams and, like a NAT, may send them from another port: browsers are told of its
-//! address instead of the gateway's.
+//! address instead of the gateway's, the gateway of it instead of the SIP server's.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -24,6 +24,7 @@ struct State {
     stop: AtomicBool,
     loses: AtomicBool,
     bindings: AtomicU32,
+    lost: AtomicU32,
 }
 
 impl Lossy {
@@ -42,6 +43,11 @@ impl Lossy {
     /// From now on 5 % are lost each way: one of each twenty, by chance.
     pub fn lose(&self) {
         self.state.loses.store(true, Ordering::Relaxed);
+    }
+
+    /// How many were lost.
+    pub fn lost(&self) -> u32 {
+        self.state.lost.load(Ordering::Relaxed)
     }
 
     /// From now on everybody comes from another port, and what goes to the old one is lost.
@@ -114,6 +120,8 @@ impl Luck {
             self.unlucky = (self.seed >> 8) % BLOCK;
         }
         self.at += 1;
-        (self.at - 1) % BLOCK == self.unlucky && state.loses.load(Ordering::Relaxed)
+        let lost = (self.at - 1) % BLOCK == self.unlucky && state.loses.load(Ordering::Relaxed);
+        state.lost.fetch_add(u32::from(lost), Ordering::Relaxed);
+        lost
     }
 }

@@ -21,7 +21,7 @@ pub struct Sipp {
 pub struct Plan<'a> {
     scene: &'a Scene,
     name: &'a str,
-    scenario: &'a str,
+    scenario: PathBuf,
     port: u16,
     arguments: Vec<String>,
     quiet: bool,
@@ -30,7 +30,14 @@ pub struct Plan<'a> {
 impl<'a> Plan<'a> {
     /// `name` names its logs; `scenario` is a file of `loadtest/sipp` without its ending.
     pub fn new(scene: &'a Scene, name: &'a str, scenario: &'a str) -> Plan<'a> {
+        let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("loadtest/sipp/{scenario}.xml"));
         Plan { scene, name, scenario, port: free_port(), arguments: Vec::new(), quiet: false }
+    }
+
+    /// A scenario of the test's own.
+    pub fn scripted(scene: &'a Scene, name: &'a str, script: &str) -> Plan<'a> {
+        let scenario = scene.write(&format!("{name}.xml"), script);
+        Plan { scenario, ..Plan::new(scene, name, "") }
     }
 
     /// On a port that is known before.
@@ -88,13 +95,11 @@ impl<'a> Plan<'a> {
     }
 
     fn start(self, target: &[&str]) -> Sipp {
-        let scenario =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("loadtest/sipp/{}.xml", self.scenario));
         let log = |kind: &str| self.scene.path(&format!("{}-{kind}.log", self.name));
         let messages = log("messages");
         let port = self.port.to_string();
         let mut command = Command::new("sipp");
-        command.args(target).arg("-sf").arg(scenario);
+        command.args(target).arg("-sf").arg(&self.scenario);
         if !self.arguments.iter().any(|argument| argument == "-m") {
             command.args(["-m", "1"]);
         }
@@ -129,7 +134,12 @@ impl Sipp {
 
     /// How many messages that begin so it got.
     pub fn count(&self, start: &str) -> usize {
-        entries(&self.messages(), "received", start).count()
+        self.all(start).len()
+    }
+
+    /// All messages that begin so and that it got, repetitions too.
+    pub fn all(&self, start: &str) -> Vec<String> {
+        entries(&self.messages(), "received", start).collect()
     }
 
     /// Where the far side wants its RTP, as the last SDP that came says.
