@@ -325,7 +325,7 @@ fn every_key_arrives_once_and_in_order_by_info_where_sip_is_lost() {
     assert_eq!(heard, KEYS);
     let line = |message: &str, start: &str| {
         let found = message.lines().find_map(|line| line.strip_prefix(start));
-        found.map(|rest| rest.trim().to_owned()).unwrap_or_else(|| panic!("{start} in {message}"))
+        found.map_or_else(|| panic!("{start} in {message}"), |rest| rest.trim().to_owned())
     };
     // The repetitions of a transaction are one request.
     let mut told: Vec<(String, String)> =
