@@ -13,6 +13,7 @@ pub struct BadOrigin;
 pub struct Origins {
     any: bool,
     named: bool,
+    localhost: bool,
     listed: Vec<String>,
 }
 
@@ -47,6 +48,13 @@ impl Origins {
     /// a gateway that only this machine reaches (DNS rebinding), which matters where passwords are no secret.
     pub fn without_names(mut self) -> Origins {
         self.named = true;
+        self
+    }
+
+    /// Allows pages from every port of the machine that the browser runs on: whoever tries the gateway writes a page of
+    /// his own next, and serves it from there.
+    pub fn with_localhost(mut self) -> Origins {
+        self.localhost = true;
         self
     }
 
@@ -99,7 +107,9 @@ impl Origins {
     }
 
     fn lists(&self, origin: &str) -> bool {
-        self.any || self.listed.iter().any(|listed| listed == origin)
+        self.any
+            || self.listed.iter().any(|listed| listed == origin)
+            || (self.localhost && is_localhost(origin))
     }
 
     /// The request's origin. `null` (sandboxed pages, files) and nonsense are refused unless all are allowed.
@@ -118,6 +128,13 @@ impl Origins {
 
 fn allow(response: Response, origin: String) -> Response {
     response.header("Access-Control-Allow-Origin", origin).header("Vary", "Origin")
+}
+
+/// Whether an origin is this machine's, at any port.
+fn is_localhost(origin: &str) -> bool {
+    let host = origin.split_once("://").map_or("", |(_, host)| host);
+    let port = |rest: &str| rest.is_empty() || rest.starts_with(':');
+    ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| host.strip_prefix(name).is_some_and(port))
 }
 
 /// Whether a host, with or without a port, is an IP address or `localhost`: what no foreign DNS decides.
@@ -218,6 +235,20 @@ mod tests {
         }
         let listed = Origins::new(["http://gw.example:8080"]).unwrap().without_names();
         assert!(admits("gw.example:8080", listed));
+    }
+
+    #[test]
+    fn pages_of_this_machine_are_allowed_at_every_port_where_the_gateway_is_tried() {
+        let origins = Origins::default().with_localhost();
+        for good in ["http://localhost:8000", "http://127.0.0.1:3000", "https://[::1]", "http://LOCALHOST"] {
+            assert!(origins.admits_websocket(&from(good)), "{good}");
+            assert!(!Origins::default().admits_websocket(&from(good)), "{good}");
+        }
+        for bad in
+            ["http://localhost.evil.example", "http://127.0.0.1.evil.example", "http://evil.example", "null"]
+        {
+            assert!(!origins.admits_websocket(&from(bad)), "{bad}");
+        }
     }
 
     #[test]

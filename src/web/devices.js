@@ -20,10 +20,16 @@ function remember(name, id) {
   }
 }
 
-/** What the SDK opens: the chosen microphone, or the system's own. A device that is gone is no error. */
+/** The microphones that are there, as far as the browser tells. */
+let there = new Set();
+
+/**
+ * What the SDK opens: the chosen microphone, or the system's own. A device that is gone is no error; one that is there
+ * has to be asked for as the only one, or Chromium may take another.
+ */
 export function microphone() {
-  const deviceId = remembered('microphone');
-  return deviceId ? { deviceId } : true;
+  const exact = remembered('microphone');
+  return there.has(exact) ? { deviceId: { exact } } : true;
 }
 
 /** The chosen speaker; empty for the system's own. */
@@ -65,6 +71,7 @@ export function devices({ panel, mics, meter, hint, speakers, speakerChoice, sou
 
   async function list() {
     const found = (await navigator.mediaDevices?.enumerateDevices?.().catch(() => [])) ?? [];
+    there = new Set(found.filter(({ kind, deviceId }) => kind === 'audioinput' && deviceId).map(({ deviceId }) => deviceId));
     fill(mics, 'audioinput', found, remembered('microphone'), 'Microphone');
     fill(speakers, 'audiooutput', found, remembered('speaker'), 'Speaker');
   }
@@ -100,6 +107,7 @@ export function devices({ panel, mics, meter, hint, speakers, speakerChoice, sou
       return;
     }
     await list();
+    speak();
     listening = ear(context(), test);
     const begun = performance.now();
     let loudest = 0;
@@ -117,8 +125,8 @@ export function devices({ panel, mics, meter, hint, speakers, speakerChoice, sou
   async function speak() {
     if (!canSpeak) return;
     const id = remembered('speaker');
-    // One that is gone: the system's own goes on.
-    await sound.setSinkId(id).catch(() => remember('speaker', ''));
+    // One that is gone, or not allowed yet: the system's own goes on.
+    await sound.setSinkId(id).catch(() => {});
     route(id);
   }
 
@@ -133,8 +141,13 @@ export function devices({ panel, mics, meter, hint, speakers, speakerChoice, sou
     remember('speaker', speakers.value);
     speak();
   };
-  navigator.mediaDevices?.addEventListener?.('devicechange', () => panel.open && list());
-  list();
+  navigator.mediaDevices?.addEventListener?.('devicechange', () => {
+    list();
+    // A microphone that was pulled out in a call: another one takes its place.
+    const silent = calls().filter((call) => call.localStream?.getAudioTracks().every((track) => track.readyState === 'ended'));
+    Promise.all(silent.map((call) => replace(call).catch(() => {}))).then(changed);
+  });
+  const listed = list();
   speak();
-  return { close: () => (panel.open = false) };
+  return { close: () => (panel.open = false), listed };
 }

@@ -4,10 +4,11 @@ import { Bridgehead } from '/sdk/bridgehead.js';
 import { bridge, ear } from '/bridge.js';
 import { devices, microphone, speaker } from '/devices.js';
 import { journal } from '/journal.js';
+import { SESSION, forgetSession, keepCalls, keepSignIn, lastSignIn, leftCalls, stays } from '/memory.js';
 import { isDigit, pad } from '/pad.js';
-import { watch } from '/quality.js';
+import { callable, waiting } from '/rows.js';
 import { tones } from '/tones.js';
-import { called, clock, ending, outcome, progress, sounding } from '/words.js';
+import { called, clock, ending, outcome, progress, refusal, sounding } from '/words.js';
 
 const $ = (id) => document.getElementById(id);
 const span = bridge($('bridge'));
@@ -21,12 +22,12 @@ const KEYBOARD = matchMedia('(hover: hover)');
 
 /** @type {Bridgehead | null} */
 let client = null;
-/** What to sign in with again when the connection breaks off; in memory only. */
+/** What to sign in with again when the session is over; a password is in memory only. */
 let credentials = null;
 /**
  * A call and what the page knows of it.
  * @typedef {{call: import('/sdk/bridgehead.js').Call, who: string, number: string, at: number, answeredAt: number,
- *   held: boolean, heldBy: boolean, digits: string, quality: string, level: string, watch: any}} Line
+ *   held: boolean, heldBy: boolean, digits: string, quality: string, level: string}} Line
  */
 /** @type {Set<Line>} all but the one that rings */
 const lines = new Set();
@@ -46,6 +47,7 @@ let frame = 0;
 let retries = 0;
 let retry = 0;
 let sure = 0;
+let byToken = false;
 const tune = tones(context);
 const keys = pad($('pad-keys'), press);
 
@@ -56,8 +58,10 @@ async function loadDemo() {
   if (!reply?.ok) return;
   demo = { ...demo, ...(await reply.json().catch(() => ({}))) };
   $('users').replaceChildren(...demo.users.map(({ user, password }) => chip(user, password)));
-  $('demo').hidden = demo.users.length === 0;
-  if (demo.users[0] && !$('user').value) pick(demo.users[0].user, demo.users[0].password);
+  $('demo').hidden = byToken || demo.users.length === 0;
+  const last = demo.users.find(({ user }) => user === $('user').value) ?? (!$('user').value && demo.users[0]);
+  if (last) pick(last.user, last.password);
+  listDirectory();
 }
 
 function chip(user, password) {
@@ -74,20 +78,78 @@ function pick(user, password) {
   for (const button of $('users').children) button.setAttribute('aria-pressed', String(button.textContent === user));
 }
 
+/** By token, or by name and password. */
+function signInBy(token) {
+  byToken = token;
+  $('demo').hidden = token || demo.users.length === 0;
+  $('by-name').hidden = token;
+  $('by-token').hidden = !token;
+  for (const id of ['user', 'password']) $(id).disabled = token;
+  $('token').disabled = !token;
+  $('way').textContent = token ? 'Sign in with name and password' : 'Sign in with a token';
+}
+
 async function signIn(options) {
-  client = await Bridgehead.connect(options);
+  client = await Bridgehead.connect({ ...options, resume: SESSION });
   credentials = options;
   retries = 0;
+  keepSignIn({ user: client.user, token: options.token });
   client.on('incoming', onIncoming);
   client.on('registered', () => presence());
   client.on('unregistered', (detail) => presence(detail));
+  client.on('connection', (state) => {
+    presence();
+    stage();
+    if (state === 'reconnecting') notice('The connection to the gateway is lost.', 'It is tried again without your doing. A call may go on meanwhile.');
+    if (state === 'connected') notice('');
+  });
   client.on('closed', onClosed);
   document.body.dataset.view = 'phone';
   log = journal(client.user);
   presence();
+  restore();
   stage();
-  listLog();
   client.register().catch((error) => client && presence({ reason: error.name, code: error.code }));
+}
+
+/** The calls of the page before: those that stand are taken over, those that ended meanwhile are in the log. */
+function restore() {
+  const { at, calls } = leftCalls();
+  const left = new Map(calls.map((past) => [past.id, past]));
+  let front = null;
+  for (const call of client.calls) {
+    const party = call.direction === 'incoming' ? called(call.from) : call.to;
+    const past = left.get(call.id) ?? { who: party, number: party, at: Date.now(), answeredAt: call.state === 'answered' ? Date.now() : 0 };
+    left.delete(call.id);
+    // It rings again by itself.
+    if (call.state === 'incoming') continue;
+    const one = Object.assign(line(call, past.who, past.number), past, { held: call.onHold, heldBy: call.held });
+    // Given up, as it was not answered yet: its end comes, and goes into the log.
+    if (call.state !== 'answered') continue;
+    lines.add(one);
+    call.mute(Boolean(past.muted));
+    if (!front || past.front) front = one;
+  }
+  for (const past of left.values()) {
+    const seconds = past.answeredAt ? Math.max(0, Math.floor((at - past.answeredAt) / 1000)) : 0;
+    log.add({ ...past, seconds, reason: past.answeredAt ? 'hangup' : 'cancelled' });
+  }
+  // The one that is talked in first.
+  for (const one of [front, ...lines]) if (one && !one.call.connection) one.call.takeover({ audio: microphone() });
+  if (front) focus(front);
+  const missed = [...left.values()].filter((past) => past.answeredAt);
+  if (missed.length) notice(`The call with ${missed[0].who} ended while this page was away.`);
+}
+
+/** What only this page knows of its calls. */
+function remember() {
+  const standing = [...lines, ringing].filter(Boolean);
+  keepCalls(
+    standing.map((one) => {
+      const { who, number, at, answeredAt, digits, quality, level, call } = one;
+      return { id: call.id, direction: call.direction, muted: call.muted, front: one === active, who, number, at, answeredAt, digits, quality, level };
+    }),
+  );
 }
 
 function signOut() {
@@ -96,47 +158,48 @@ function signOut() {
   const leaving = client;
   client = null;
   leaving?.close();
+  forgetSession();
   panel.close();
   document.body.dataset.view = 'signin';
-  $('user').focus();
+  stage();
+  $(byToken ? 'token' : 'user').focus();
 }
 
-/** The session is over: the connection comes back by itself, anything else needs the user. */
+/** The session is over, and does not come back by itself. */
 function onClosed({ reason }) {
   client = null;
   if (!credentials) return;
-  if (reason !== 'connection_lost' && reason !== 'draining') {
-    signOut();
-    return notice(...ending({ reason }));
-  }
-  $('presence').textContent = 'No connection, trying again';
-  delete $('presence').dataset.ready;
-  stage();
-  reconnect();
+  if (reason === 'draining' && (credentials.user || credentials.token)) return reconnect();
+  signOut();
+  notice(...ending({ reason: reason === 'connection_lost' ? 'unknown_session' : reason }));
 }
 
 function reconnect() {
+  presence();
+  stage();
   const wait = RETRY_MS[Math.min(retries++, RETRY_MS.length - 1)];
-  retry = setTimeout(() => {
-    signIn(credentials).then(
-      () => notice(''),
-      (error) => {
-        if (!credentials) return;
-        if (error.name === 'connection_lost' || error.name === 'overloaded') return reconnect();
-        signOut();
-        notice(...ending({ reason: error.name, code: error.code }));
-      },
-    );
-  }, wait);
+  retry = setTimeout(comeBack, wait);
 }
 
-function presence(refusal) {
+/** Back to the session, or into a new one. */
+function comeBack() {
+  return signIn(credentials).catch((error) => {
+    if (!credentials) return;
+    if (error.name === 'connection_lost' || error.name === 'overloaded') return reconnect();
+    const { token } = credentials;
+    signOut();
+    notice(...(token ? refusal(error, true) : ending({ reason: error.name, code: error.code })));
+  });
+}
+
+function presence(failure) {
   const place = $('presence');
-  if (!client) return;
-  place.toggleAttribute('data-ready', client.registered);
-  if (client.registered) place.textContent = `${client.user}, ready`;
-  else place.textContent = refusal ? `${client.user}, can call but not be called` : `${client.user}, registering`;
-  place.title = refusal ? `${refusal.reason}${refusal.code ? `, SIP ${refusal.code}` : ''}` : '';
+  const away = client?.connection !== 'connected';
+  place.toggleAttribute('data-ready', !away && client.registered);
+  place.title = failure ? `${failure.reason}${failure.code ? `, SIP ${failure.code}` : ''}` : '';
+  if (away) place.textContent = 'No connection, trying again';
+  else if (client.registered) place.textContent = `${client.user}, ready`;
+  else place.textContent = failure ? `${client.user}, can call but not be called` : `${client.user}, registering`;
 }
 
 // People, numbers, and the calls of this session.
@@ -145,7 +208,8 @@ function listDirectory() {
   const entries = new Map();
   for (const { user } of demo.users) if (user !== client?.user) entries.set(user, '');
   for (const { number, label } of demo.numbers) entries.set(number, label ?? '');
-  $('people').hidden = entries.size === 0;
+  // In a call nobody can be called: what can be done then is nearer.
+  $('people').hidden = entries.size === 0 || Boolean(active && !adding);
   $('directory').replaceChildren(...[...entries].map(([number, label]) => entry(number, label)));
 }
 
@@ -161,24 +225,13 @@ function listLog() {
 
 /** A row that calls. */
 function entry(number, label, who = number) {
-  const item = document.createElement('li');
-  const button = document.createElement('button');
-  const [name, hint] = [document.createElement('span'), document.createElement('span')];
-  name.textContent = who;
-  hint.textContent = label;
-  button.type = 'button';
-  button.disabled = !number || !canDial();
-  button.setAttribute('aria-label', `Call ${who}${label ? `, ${label}` : ''}`);
-  button.append(name, hint);
-  button.onclick = () => dial(number);
-  item.append(button);
-  return item;
+  return callable({ who, label, on: Boolean(number) && canDial(), call: () => dial(number) });
 }
 
 // Calls.
 
 function canDial() {
-  return Boolean(client) && (!active || (adding && canHold(active)));
+  return client?.connection === 'connected' && (!active || (adding && canHold(active)));
 }
 
 /** A call that can be put on hold leaves room for another. */
@@ -187,27 +240,30 @@ function canHold(line) {
 }
 
 function line(call, who, number) {
-  const fresh = { call, who, number, at: Date.now(), answeredAt: 0, held: false, heldBy: false, digits: '', quality: '', level: '', watch: null };
+  const fresh = { call, who, number, at: Date.now(), answeredAt: 0, held: false, heldBy: false, digits: '', quality: '', level: '' };
   call.ended.then((end) => {
     if (ringing === fresh) stopRinging();
     leave(fresh, end);
   });
   call.on('answered', () => {
-    fresh.answeredAt = performance.now();
+    fresh.answeredAt = Date.now();
+    show();
+  });
+  call.on('quality', (quality) => {
+    fresh.level = quality.oneWay ? 'poor' : quality.level;
+    fresh.quality = sounding(quality);
     show();
   });
   for (const name of ['ringing', 'early', 'media', 'track']) call.on(name, show);
   for (const [name, on] of [['held', true], ['resumed', false]]) {
     call.on(name, () => {
       fresh.heldBy = on;
-      fresh.watch?.forget();
       show();
     });
   }
   // The SIP server may control this phone too (NOTIFY talk and hold).
   call.on('hold', (on) => {
     fresh.held = on;
-    fresh.watch?.forget();
     show();
   });
   call.on('control', (control) => {
@@ -277,11 +333,26 @@ function focus(next) {
   active = next;
   keypad = false;
   notice('');
-  $('sound').srcObject = next?.call.remoteStream ?? null;
+  hear(next?.call.remoteStream ?? null);
   deafen();
   stage();
   show();
   if (next) listen();
+}
+
+/** After a reload a browser may want a click before a page may sound. */
+function hear(stream) {
+  $('sound').srcObject = stream;
+  if (!stream) return;
+  $('sound').play().catch(({ name }) => {
+    if (name !== 'NotAllowedError' || $('sound').srcObject !== stream) return;
+    notice('Click anywhere, or press a key, to hear the call.');
+    const wake = () => {
+      for (const event of ['click', 'keydown']) removeEventListener(event, wake);
+      $('sound').play().then(() => notice(''), () => {});
+    };
+    for (const event of ['click', 'keydown']) addEventListener(event, wake);
+  });
 }
 
 /** Holds or resumes; false where the far side will not have it. */
@@ -297,7 +368,6 @@ async function hold(one, on) {
     one.held = !on;
     notice(`${one.who} could not be ${on ? 'put on hold' : 'taken off hold'}.`, 'Try again in a moment.');
   }
-  one.watch?.forget();
   show();
   return one.held === on;
 }
@@ -314,12 +384,15 @@ async function swap(next) {
   await hold(next, false);
 }
 
+function secondsOf({ answeredAt }) {
+  return answeredAt ? Math.max(0, Math.floor((Date.now() - answeredAt) / 1000)) : 0;
+}
+
 /** A call is over: off the stage, into the log, and said how it went. */
 function leave(gone, end) {
   const { call, who, number, at, answeredAt } = gone;
-  const seconds = answeredAt ? Math.floor((performance.now() - answeredAt) / 1000) : 0;
+  const seconds = secondsOf(gone);
   lines.delete(gone);
-  gone.watch?.stop();
   log.add({ who, number, direction: call.direction, at, seconds, reason: end.reason });
   listLog();
   const [what, next] = ending(end, who, call.direction);
@@ -346,6 +419,7 @@ function stage() {
   $('dial').hidden = talking;
   $('pad').hidden = talking && !keypad;
   $('pad').toggleAttribute('data-incall', talking);
+  $('dial').querySelector('[type=submit]').disabled = client?.connection !== 'connected';
   $('back').hidden = !(active && adding);
   $('here').textContent = active ? 'You' : '';
   $('there').textContent = active?.who ?? '';
@@ -364,25 +438,9 @@ function listOthers() {
   $('others').hidden = others.length === 0;
   $('others-list').replaceChildren(
     ...others.map((one) => {
-      const item = document.createElement('li');
-      const [name, words] = [document.createElement('span'), document.createElement('span')];
-      const [go, end] = [document.createElement('button'), document.createElement('button')];
-      name.textContent = one.who;
-      words.textContent = progress(one.call, one) || 'Ended';
-      for (const button of [go, end]) {
-        button.type = 'button';
-        button.className = 'quiet';
-      }
-      go.textContent = one === active ? 'Back' : 'Swap';
-      go.setAttribute('aria-label', one === active ? `Back to ${one.who}` : `Swap to ${one.who}`);
-      go.onclick = () => (one === active ? toggleAdding(false) : swap(one));
-      end.textContent = 'End';
-      end.setAttribute('aria-label', `End the call with ${one.who}`);
-      end.onclick = () => one.call.hangup();
-      const text = document.createElement('p');
-      text.append(name, words);
-      item.append(text, go, end);
-      return item;
+      const here = one === active;
+      const go = () => (here ? toggleAdding(false) : swap(one));
+      return waiting({ who: one.who, words: progress(one.call, one) || 'Ended', here, go, end: () => one.call.hangup() });
     }),
   );
 }
@@ -398,9 +456,8 @@ function show() {
   const answered = call.state === 'answered';
   text($('state'), progress(call, active));
   $('timer').hidden = !answered;
-  if (active.answeredAt) $('timer').textContent = clock(Math.floor((performance.now() - active.answeredAt) / 1000));
+  text($('timer'), clock(secondsOf(active)));
   text($('hangup').lastElementChild, answered ? 'Hang up' : 'Cancel');
-  if (answered && !active.watch) active.watch = observe(active);
   $('quality').hidden = !answered || held || heldBy || !active.quality;
   text($('quality'), active.quality);
   $('quality').dataset.level = active.level;
@@ -415,15 +472,6 @@ function show() {
   text($('digits'), active.digits);
   const open = call.media === 'connected' && !held && !heldBy && (answered || call.state === 'early');
   span.show(!open ? 'calling' : call.muted ? 'muted' : 'open');
-}
-
-function observe(one) {
-  return watch(one.call, (quality) => {
-    if (one.held || one.heldBy) return;
-    one.level = quality.level;
-    one.quality = sounding(quality, one.who);
-    if (one === active) show();
-  });
 }
 
 function mute() {
@@ -544,16 +592,21 @@ $('signin').onsubmit = async (event) => {
   const button = event.submitter ?? $('signin').querySelector('[type=submit]');
   button.disabled = true;
   notice('');
+  forgetSession();
   try {
-    await signIn({ user: $('user').value.trim(), password: $('password').value });
+    await signIn(byToken ? { token: $('token').value.trim() } : { user: $('user').value.trim(), password: $('password').value });
+    $('token').value = '';
     if (KEYBOARD.matches) $('number').focus();
   } catch (error) {
-    const [what, next] = ending({ reason: error.name, code: error.code });
-    if (error.name === 'connection_lost') notice('The gateway does not reply.', 'Check that it is running, then sign in again.');
-    else notice(what, next);
+    notice(...refusal(error, byToken));
   } finally {
     button.disabled = false;
   }
+};
+$('way').onclick = () => {
+  signInBy(!byToken);
+  notice('');
+  $(byToken ? 'token' : 'user').focus();
 };
 $('user').oninput = () => {
   for (const button of $('users').children) button.setAttribute('aria-pressed', 'false');
@@ -597,6 +650,11 @@ document.addEventListener('keydown', (event) => {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
   if (document.body.dataset.view !== 'phone') return;
   if (event.key === 'Escape') return void escape();
+  // A button in focus does what it says; a number that is being written is called.
+  if (event.key === 'Enter' && ringing && !['BUTTON', 'SUMMARY', 'SELECT'].includes(event.target.tagName) && !$('number').value) {
+    event.preventDefault();
+    return void answer();
+  }
   if (['INPUT', 'SELECT', 'TEXTAREA'].includes(event.target.tagName) || event.repeat) return;
   if (isDigit(event.key)) {
     keys.flash(event.key);
@@ -606,8 +664,17 @@ document.addEventListener('keydown', (event) => {
   } else if (event.key === 'm') mute();
   else if (event.key === 'h' && active) hold(active, !active.held);
 });
-// A page that is left hangs up, rather than leaving the far side in silence until the grace is over.
-addEventListener('pagehide', () => client?.close());
+// A page that is loaded anew goes on with its calls; for one that never comes back the gateway ends them.
+addEventListener('pagehide', remember);
 
+const last = lastSignIn();
+$('user').value = last.user;
+signInBy(last.byToken);
 stage();
 loadDemo();
+if (stays()) {
+  credentials = last.token ? { token: last.token } : {};
+  document.body.dataset.view = 'phone';
+  $('presence').textContent = 'Coming back';
+  panel.listed.then(comeBack);
+}

@@ -14,31 +14,24 @@ export function progress(call, { held = false, heldBy = false, who = '' } = {}) 
     case 'answering':
       return call.localStream ? 'Answering' : 'Allow the microphone to go on';
     case 'answered':
-      return { new: 'Answered, waiting for sound', connected: 'In call', interrupted: 'Sound interrupted, finding a new way' }[call.media];
+      // Without a microphone: of a page before, whose call is being taken over.
+      if (call.media === 'new' && !call.localStream) return 'Allow the microphone to go on';
+      return { new: 'Answered, waiting for sound', connected: call.muted ? 'In call, you are muted' : 'In call', interrupted: 'Sound interrupted, finding a new way' }[call.media];
     default:
       return '';
   }
 }
 
-const SPOILS = {
-  loss: 'Parts of it get lost on the way.',
-  jitter: 'It comes unevenly.',
-  delay: 'It takes long.',
-};
-
 /** How a call sounds, and what would help. */
-export function sounding({ level, why }, who) {
+export function sounding({ level, oneWay }) {
+  if (oneWay) return 'One of you is not heard. Check both microphones; if it stays so, hang up and call again.';
   switch (level) {
     case 'good':
       return 'Sound is good';
     case 'fair':
-      return `Sound is fair. ${SPOILS[why] ?? ''}`.trim();
+      return 'Sound is fair. Parts of it get lost or come late.';
     case 'poor':
-      return `Sound is poor. ${SPOILS[why] ?? ''} A cable, or a place nearer to the Wi-Fi, helps.`.replace('  ', ' ');
-    case 'silent':
-      return `Nothing arrives from ${who}. If it stays so, hang up and call again.`;
-    case 'one_way':
-      return 'One of you is not heard. Check that neither microphone is muted.';
+      return 'Sound is poor. A cable, or a place nearer to the Wi-Fi, helps.';
     default:
       return '';
   }
@@ -72,6 +65,7 @@ const ENDS = {
   rejected: () => ['The telephone server did not accept the call.', 'Its log says why.'],
   connection_lost: () => ['The connection to the gateway broke off.', ''],
   unauthorized: () => ['Name or password is wrong.', 'Check both and sign in again.'],
+  unknown_session: () => ['You were signed out meanwhile.', 'Sign in again.'],
   version: () => ['This page and the gateway speak different versions.', 'Reload the page.'],
   microphone_denied: () => ['This page may not use the microphone.', 'Allow it beside the address, then call again.'],
   microphone_unavailable: () =>
@@ -81,6 +75,21 @@ const ENDS = {
   replaced: () => ['You signed in somewhere else.', 'Sign in again to take calls here.'],
   draining: () => ['The gateway is shutting down.', 'Sign in again in a minute.'],
 };
+
+/** What is wrong with a token. */
+const TOKENS = {
+  expired: ['The token has expired.', 'Get a new one.'],
+  not_yet: ['The token is not valid yet.', 'Check the clocks of its issuer and of the gateway.'],
+  audience: ['The token is meant for another service.', 'Its “aud” is not the audience that the gateway is configured with.'],
+  issuer: ['The token comes from another issuer.', 'Its “iss” is not the issuer that the gateway is configured with.'],
+};
+
+/** Why a sign-in was refused. */
+export function refusal({ name, reason }, byToken) {
+  if (name === 'connection_lost') return ['The gateway does not reply.', 'Check that it is running, then sign in again.'];
+  if (name !== 'unauthorized' || !byToken) return ending({ reason: name });
+  return TOKENS[reason] ?? ['The token is not accepted.', 'Check that it is whole, and signed with the key that the gateway knows.'];
+}
 
 /** Two sentences: what happened, and what to do next (may be empty). */
 export function ending({ reason, code = 0 }, who = 'The other side', direction = 'outgoing') {

@@ -52,8 +52,14 @@ async function look(options = {}) {
 }
 await look();
 
-/** What is wrong with a page that can be told without eyes: too wide, or text that does not stand out (WCAG 1.4.3). */
-function faults() {
+/** What has to be in reach at once, wherever it is shown. */
+const CHIEF = '#signin [type=submit], #dial [type=submit], #mute, #hold, #keys, #add, #hangup';
+
+/**
+ * What is wrong with a page that can be told without eyes: too wide, text that does not stand out (WCAG 1.4.3) or is cut
+ * off, controls without a name, too small for a finger or out of reach.
+ */
+function faults(chief) {
   const found = [];
   const root = document.documentElement;
   if (root.scrollWidth > root.clientWidth) found.push(`${root.scrollWidth - root.clientWidth} px too wide`);
@@ -75,25 +81,49 @@ function faults() {
     }
     return [255, 255, 255];
   };
+  const contrast = (style, element) => {
+    const back = behind(element);
+    const front = rgba(style.color).slice(0, 3).map((part, n) => back[n] + (part - back[n]) * Number(style.opacity));
+    const [one, other] = [light(front), light(back)];
+    return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+  };
+  const shown = (element) => element.checkVisibility({ visibilityProperty: true });
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
     const words = walker.currentNode.textContent.trim();
-    if (!words || !element.checkVisibility({ visibilityProperty: true }) || element.closest('.unseen, :disabled, option, noscript')) continue;
+    if (!words || !shown(element) || element.closest('.unseen, :disabled, option, noscript')) continue;
     const style = getComputedStyle(element);
-    const [one, other] = [light(rgba(style.color).slice(0, 3)), light(behind(element))];
-    const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
-    const large = parseFloat(style.fontSize) >= 24;
-    if (contrast < (large ? 3 : 4.5)) found.push(`${words}: contrast ${contrast.toFixed(2)}`);
+    const ratio = contrast(style, element);
+    if (ratio < (parseFloat(style.fontSize) >= 24 ? 3 : 4.5)) found.push(`${words}: contrast ${ratio.toFixed(2)}`);
     const box = element.getBoundingClientRect();
     if (box.right > root.clientWidth + 1 || box.left < -1) found.push(`${words}: outside the screen`);
+    if (style.overflowX !== 'visible' && element.scrollWidth > element.clientWidth + 1) found.push(`${words}: cut off`);
   }
-  for (const button of document.querySelectorAll('button, input, select')) {
-    if (!button.checkVisibility()) continue;
-    const { height } = button.getBoundingClientRect();
-    if (height < 44) found.push(`${button.textContent.trim() || button.id}: ${height} px high`);
-    const named = button.getAttribute('aria-label') || button.textContent.trim() || button.labels?.length;
-    if (!named) found.push(`${button.id}: without a name`);
+  for (const input of document.querySelectorAll('input')) {
+    if (!shown(input) || input.value || !input.placeholder) continue;
+    const ratio = contrast(getComputedStyle(input, '::placeholder'), input);
+    if (ratio < 4.5) found.push(`placeholder of ${input.id}: contrast ${ratio.toFixed(2)}`);
+  }
+  for (const control of document.querySelectorAll('button, input, select, summary')) {
+    if (!shown(control)) continue;
+    const { width, height } = control.getBoundingClientRect();
+    const name = control.getAttribute('aria-label') || control.textContent.trim();
+    if (height < 44 || width < 44) found.push(`${name || control.id}: ${width} by ${height} px`);
+    // The options of a list are not its name.
+    const labelled = control.labels?.length || control.getAttribute('aria-label') || (control.tagName !== 'SELECT' && name);
+    if (!labelled) found.push(`${control.id}: without a name`);
+  }
+  for (const image of document.querySelectorAll('img, svg')) {
+    if (!image.closest('[aria-hidden=true]') && image.getAttribute('alt') === null) found.push(`${image.outerHTML.slice(0, 40)}: neither named nor hidden`);
+  }
+  scrollTo(0, 0);
+  const over = document.querySelector('#incoming');
+  for (const control of document.querySelectorAll(shown(over) ? '#answer, #decline' : chief)) {
+    if (!shown(control)) continue;
+    const { left, top, width, height } = control.getBoundingClientRect();
+    const there = document.elementFromPoint(left + width / 2, top + height / 2);
+    if (top < 0 || top + height > innerHeight || !control.contains(there)) found.push(`${control.id || control.textContent}: out of reach`);
   }
   return found;
 }
@@ -305,6 +335,35 @@ const commands = {
     await page.evaluate(rig);
     return { ok: null };
   },
+  /** Shut for good: another tab is opened only so that commands have a page. */
+  async close_tab() {
+    const old = page;
+    page = await old.context().newPage();
+    hear(page);
+    await old.close();
+    return { ok: null };
+  },
+  async choose({ selector, label }) {
+    await page.selectOption(selector, { label });
+    return { ok: null };
+  },
+  chosen: ({ selector }) => page.evaluate((selector) => ({ ok: document.querySelector(selector).selectedOptions[0]?.label }), selector),
+  /** The label of the device that an audio element plays to. */
+  speaker: ({ selector }) =>
+    page.evaluate(async (selector) => {
+      const { sinkId } = document.querySelector(selector);
+      const found = await navigator.mediaDevices.enumerateDevices();
+      return { ok: found.find(({ kind, deviceId }) => kind === 'audiooutput' && deviceId === (sinkId || 'default'))?.label ?? '' };
+    }, selector),
+  /** From now on the user refuses the microphone, or has none. */
+  async refuse_microphone({ name }) {
+    await page.evaluate((name) => {
+      navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('No.', name));
+    }, name);
+    return { ok: null };
+  },
+  /** All that the page stores, in the tab and in the browser. */
+  stored: () => page.evaluate(() => ({ ok: { session: { ...sessionStorage }, local: { ...localStorage } } })),
   loopback: ({ hz }) => page.evaluate(loopback, { hz }),
   // The softphone page itself, by hand.
   async click({ selector }) {
@@ -330,8 +389,10 @@ const commands = {
   },
   async judge_look({ name }) {
     await page.waitForTimeout(300);
-    await page.screenshot({ path: join(folder, name), fullPage: true });
-    return { ok: await page.evaluate(faults) };
+    // What lies over everything lies over the part that is in sight.
+    const fullPage = !(await page.locator('#incoming').isVisible());
+    await page.screenshot({ path: join(folder, name), fullPage });
+    return { ok: await page.evaluate(faults, CHIEF) };
   },
   /** Tabs through the page from its top. What of `selector` can be used and was not met, or met too early. */
   async order({ selector }) {
@@ -347,7 +408,11 @@ const commands = {
     const met = [];
     for (let n = 0; n < count + 40 && met.length < count; n++) {
       await page.keyboard.press('Tab');
-      const place = await page.evaluate(() => window.rig.wanted.indexOf(document.activeElement));
+      const [place, ring] = await page.evaluate(() => {
+        const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+        return [window.rig.wanted.indexOf(document.activeElement), outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2];
+      });
+      if (place >= 0 && !ring) return { ok: [`no ring around number ${place}`] };
       if (place >= 0 && !met.includes(place)) met.push(place);
     }
     const wrong = await page.evaluate((met) => window.rig.wanted.filter((_, n) => met[n] !== n).map((element) => element.id || element.textContent), met);

@@ -5,7 +5,7 @@ use super::scene::Scene;
 use super::tone::{self, Heard};
 use super::wav;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// One browser with one page, whose microphone hears one tone for ever.
@@ -15,6 +15,8 @@ pub struct Browser {
     /// Chromium's own process group: a driver that is killed leaves it behind.
     group: u32,
     last_id: u64,
+    /// Of what was looked at: what is wrong, and where.
+    faults: Vec<String>,
 }
 
 /// An error of the SDK as it reached the page.
@@ -37,8 +39,7 @@ impl Browser {
 
     /// The same by a command that runs node elsewhere.
     pub fn start_by(scene: &Scene, name: &str, hz: f32, mut command: Command) -> Browser {
-        // Whole periods, so that the repeated file has no click; a sine at half of full scale.
-        let tone = scene.write(&format!("{name}.wav"), wav::write(&tone::sine(hz, 10.0, 48_000), 48_000));
+        let tone = microphone(scene, name, hz);
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
         assert!(
             folder.join("node_modules").is_dir(),
@@ -48,7 +49,12 @@ impl Browser {
         let mut driver = Process::start(scene, name, &mut command);
         let ready: Value = serde_json::from_str(&driver.line(|line| line.starts_with('{'))).unwrap();
         let group = ready["ready"].as_u64().expect("the browser's id") as u32;
-        Browser { name: name.into(), driver, group, last_id: 0 }
+        Browser { name: name.into(), driver, group, last_id: 0, faults: Vec::new() }
+    }
+
+    /// Whatever microphone is opened from now on hears `hz`; those that are open hear what they heard.
+    pub fn retune(&self, scene: &Scene, hz: f32) {
+        microphone(scene, &self.name, hz);
     }
 
     /// One command to the driver.
@@ -158,6 +164,42 @@ impl Browser {
     #[track_caller]
     pub fn sign_out(&mut self) {
         self.must(json!({"do": "sign_out"}));
+    }
+
+    /// Shuts the tab for good.
+    #[track_caller]
+    pub fn close_tab(&mut self) {
+        self.must(json!({"do": "close_tab"}));
+    }
+
+    /// Chooses from a list of the page.
+    #[track_caller]
+    pub fn choose(&mut self, selector: &str, label: &str) {
+        self.must(json!({"do": "choose", "selector": selector, "label": label}));
+    }
+
+    /// What is chosen in a list of the page.
+    #[track_caller]
+    pub fn chosen(&mut self, selector: &str) -> String {
+        self.must(json!({"do": "chosen", "selector": selector})).as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The device that an audio element plays to.
+    #[track_caller]
+    pub fn speaker(&mut self, selector: &str) -> String {
+        self.must(json!({"do": "speaker", "selector": selector})).as_str().unwrap_or_default().to_owned()
+    }
+
+    /// From now on the microphone is not to be had: the name of the `DOMException`.
+    #[track_caller]
+    pub fn refuse_microphone(&mut self, name: &str) {
+        self.must(json!({"do": "refuse_microphone", "name": name}));
+    }
+
+    /// What the page stores: `session` in the tab, `local` in the browser.
+    #[track_caller]
+    pub fn stored(&mut self) -> Value {
+        self.must(json!({"do": "stored"}))
     }
 
     /// Calls.
@@ -330,11 +372,17 @@ impl Browser {
         self.must(json!({"do": "look", "scheme": scheme, "width": width, "height": height}));
     }
 
-    /// Takes a screenshot; panics where text doesn't stand out or something is wider than the screen.
+    /// Takes a screenshot, and notes what is wrong there that needs no eyes.
     #[track_caller]
     pub fn judge_look(&mut self, name: &str) {
         let faults = self.must(json!({"do": "judge_look", "name": format!("{name}.png")}));
-        assert_eq!(faults, json!([]), "{} {name}", self.name);
+        self.faults.extend(faults.as_array().into_iter().flatten().map(|fault| format!("{name}: {fault}")));
+    }
+
+    /// Panics where text didn't stand out, was cut off, or a control had no name or was out of reach.
+    #[track_caller]
+    pub fn assert_looked_right(&self) {
+        assert!(self.faults.is_empty(), "{}: {:#?}", self.name, self.faults);
     }
 
     /// Panics unless Tab visits, among others, all of these, in the order of the page.
@@ -400,4 +448,10 @@ impl Drop for Browser {
             signal_group(self.group, "KILL");
         }
     }
+}
+
+/// What the microphones of a browser hear: whole periods, so that the repeated file has no click; a sine at half of
+/// full scale.
+fn microphone(scene: &Scene, name: &str, hz: f32) -> PathBuf {
+    scene.write(&format!("{name}.wav"), wav::write(&tone::sine(hz, 10.0, 48_000), 48_000))
 }

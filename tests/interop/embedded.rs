@@ -2,6 +2,7 @@
 
 use super::browser::Browser;
 use super::gateway::Gateway;
+use super::harness::Page;
 use super::scene::Scene;
 
 #[test]
@@ -75,6 +76,34 @@ fn the_example_of_the_readme_calls_echo() {
     browser.click("#end");
     browser.shows("#state", "ended");
     assert_eq!(browser.complaints(), "", "the example and its policy agree");
+}
+
+/// From an empty file to a call, by the README alone: its example on a server of one's own, with the one change that it
+/// tells of.
+#[test]
+fn ten_lines_of_the_readme_make_a_page_of_ones_own_that_calls() {
+    let scene = Scene::new("embedded_own_page");
+    let gateway = Gateway::demo(&scene);
+    let readme = include_str!("../../README.md");
+    let (_, rest) = readme.split_once("```html\n").expect("an example in the README");
+    let (example, prose) = rest.split_once("```\n").unwrap();
+    let (_, script) = example.split_once("<script type=\"module\">\n").unwrap();
+    let lines =
+        script.split_once("</script>").unwrap().0.lines().filter(|line| !line.trim().is_empty()).count();
+    assert!(lines <= 10 && readme.contains("ten lines"), "{lines} lines, and the README says ten");
+    assert!(prose.contains("http://127.0.0.1:8080/sdk/bridgehead.js"), "what to change is said");
+    let own =
+        example.replacen("'/sdk/bridgehead.js'", &format!("'{}'", gateway.url("/sdk/bridgehead.js")), 1);
+    assert_ne!(own, example);
+    let page = Page::serve(own);
+    let mut browser = Browser::start(&scene, "browser", 1_000.0);
+    browser.open(&page.url);
+    browser.click("#call");
+    browser.shows("#state", "answered");
+    browser.assert_plays("#sound", 1_000.0);
+    browser.click("#end");
+    browser.shows("#state", "ended");
+    assert_eq!(browser.complaints(), "");
 }
 
 /// The target of `targets.md`: 95 of 100 calls are heard within 400 ms of the click, all of it on loopback.

@@ -239,6 +239,11 @@ impl Gateway {
         self.process.signal("TERM");
     }
 
+    /// Ends it without a word to anybody, as a crash does.
+    pub fn kill(&self) {
+        self.process.signal("KILL");
+    }
+
     /// Waits for its end.
     pub fn end(&mut self) -> ExitStatus {
         self.process.end()

@@ -69,26 +69,31 @@ fn a_refusal_is_sent_as_told() {
 #[test]
 fn chromium_hears_its_own_microphone() {
     let scene = Scene::new("harness_browser");
-    let page = Page::serve();
+    let page = Page::serve("<!doctype html>".into());
     let mut browser = Browser::start(&scene, "browser", 1_000.0);
     browser.open(&page.url);
     browser.assert_hears_itself(1_000.0);
 }
 
-/// An empty page of a secure origin: localhost over HTTP.
-struct Page {
-    url: String,
+/// A page of a secure origin that is not the gateway's: localhost over HTTP.
+pub struct Page {
+    /// Its address.
+    pub url: String,
 }
 
 impl Page {
-    fn serve() -> Page {
+    /// Serves it until the test's process ends.
+    pub fn serve(text: String) -> Page {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
-        // Serves until the test's process ends.
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
                 let _ = stream.read(&mut [0; 4_096]);
-                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\nConnection: close\r\n\r\n<!doctype html>");
+                let size = text.len();
+                let _ = write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n{text}"
+                );
             }
         });
         Page { url }

@@ -24,6 +24,7 @@ mod relay;
 mod scene;
 mod session;
 mod sipp;
+mod staying;
 mod token;
 mod tone;
 mod tunnel;

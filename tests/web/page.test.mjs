@@ -2,57 +2,23 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { journal } from '../../src/web/journal.js';
-import { judge, watch } from '../../src/web/quality.js';
-import { ending, outcome, progress, sounding } from '../../src/web/words.js';
+import { forgetSession, keepCalls, keepSignIn, lastSignIn, leftCalls } from '../../src/web/memory.js';
+import { ending, outcome, progress, refusal, sounding } from '../../src/web/words.js';
 
-const fine = { received: 100, lost: 0, jitterMs: 5, roundTripMs: 40 };
-
-test('sound is judged by its worst trait', () => {
-  assert.deepEqual(judge(fine), { level: 'good', why: '' });
-  assert.deepEqual(judge({ ...fine, lost: 2 }), { level: 'fair', why: 'loss' });
-  assert.deepEqual(judge({ ...fine, lost: 10 }), { level: 'poor', why: 'loss' });
-  assert.deepEqual(judge({ ...fine, jitterMs: 50 }), { level: 'fair', why: 'jitter' });
-  assert.deepEqual(judge({ ...fine, jitterMs: 50, roundTripMs: 900 }), { level: 'poor', why: 'delay' });
-  assert.deepEqual(judge({ ...fine, received: 0 }), { level: 'silent', why: '' });
+test('every level has words, and one-way sound comes first', () => {
+  const words = ['good', 'fair', 'poor'].map((level) => sounding({ level, mos: 4, oneWay: false }));
+  assert.equal(new Set(words).size, 3);
+  assert.match(words[0], /good/);
+  assert.match(sounding({ level: 'poor', mos: null, oneWay: true }), /not heard/);
+  assert.equal(sounding({ level: 'unheard of' }), '');
 });
 
-test('quality is told from what came since the last look, and the gateway knows worse', async (t) => {
-  t.mock.timers.enable({ apis: ['setInterval'] });
-  let packetsReceived = 0;
-  let hear = () => {};
-  const connection = { getStats: async () => new Map([['in', { type: 'inbound-rtp', kind: 'audio', packetsReceived, packetsLost: 0, jitter: 0.004 }]]) };
-  const call = { state: 'answered', connection, on: (_, listener) => ((hear = listener), () => {}) };
-  const told = [];
-  const watching = watch(call, (quality) => told.push(quality.level));
-  const look = async (packets) => {
-    packetsReceived += packets;
-    t.mock.timers.tick(2000);
-    await new Promise(setImmediate);
-  };
-  await look(100);
-  assert.deepEqual(told, [], 'one look is no stretch');
-  await look(100);
-  await look(0);
-  hear({ level: 'poor', oneWay: false });
-  await look(100);
-  hear({ level: 'good', oneWay: true });
-  await look(100);
-  hear({ level: 'good', oneWay: false });
-  watching.forget();
-  await look(100);
-  await look(100);
-  watching.stop();
-  await look(100);
-  assert.deepEqual(told, ['good', 'silent', 'poor', 'one_way', 'good']);
-});
-
-test('every level has words and never a gap in them', () => {
-  for (const level of ['good', 'fair', 'poor', 'silent', 'one_way']) {
-    for (const why of ['', 'loss', 'jitter', 'delay']) {
-      const words = sounding({ level, why }, 'bob');
-      assert.ok(words.length > 5 && !/undefined| {2}|\s$/.test(words), words);
-    }
-  }
+test('a refused sign-in says what to do, and of a token what is wrong with it', () => {
+  assert.match(refusal({ name: 'unauthorized' }, false)[0], /password is wrong/);
+  assert.match(refusal({ name: 'unauthorized', reason: 'expired' }, true)[0], /expired/);
+  assert.match(refusal({ name: 'unauthorized', reason: 'signature' }, true)[1], /key/);
+  assert.match(refusal({ name: 'connection_lost' }, true)[0], /does not reply/);
+  assert.match(refusal({ name: 'overloaded' }, true)[0], /All lines/);
 });
 
 test('a call of the log says how it went', () => {
@@ -82,4 +48,28 @@ test('the log is kept for its user, newest first, and is bounded', () => {
   assert.deepEqual(journal('bob').entries, []);
   kept.set('bridgehead.calls.bob', 'rubbish');
   assert.deepEqual(journal('bob').entries, []);
+});
+
+test('what is kept for a reload is had once, and never is a password', () => {
+  const storage = () => {
+    const kept = new Map();
+    return { kept, getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value), removeItem: (key) => kept.delete(key) };
+  };
+  globalThis.sessionStorage = storage();
+  globalThis.localStorage = storage();
+  assert.deepEqual(leftCalls().calls, []);
+  keepCalls([{ id: 'a', muted: true }]);
+  assert.deepEqual(leftCalls().calls, [{ id: 'a', muted: true }]);
+  assert.deepEqual(leftCalls().calls, []);
+  keepSignIn({ user: 'alice', token: 'x.y.z', password: 'secret' });
+  assert.deepEqual(lastSignIn(), { user: 'alice', byToken: true, token: 'x.y.z' });
+  assert.ok(![...localStorage.kept.values()].includes('x.y.z'), 'a token stays in its tab');
+  assert.ok(![...localStorage.kept.values(), ...sessionStorage.kept.values()].join().includes('secret'));
+  keepCalls([{ id: 'a' }]);
+  forgetSession();
+  assert.equal(sessionStorage.kept.size, 0);
+  assert.deepEqual(lastSignIn(), { user: 'alice', byToken: true, token: '' });
+  delete globalThis.sessionStorage;
+  delete globalThis.localStorage;
+  assert.deepEqual(lastSignIn(), { user: '', byToken: false, token: '' }, 'storage may be refused');
 });

@@ -205,3 +205,14 @@ test('tells the SIP password with register, where it is given', async () => {
   socket.say({ type: 'registered', seq: 1 });
   await registering;
 });
+
+test('a page that has nothing but the token of a session that is over is told so', async () => {
+  place.kept.set('bridgehead', JSON.stringify({ token: 'token 1', cursor: 4 }));
+  const connecting = Bridgehead.connect({ resume: true });
+  const socket = FakeSocket.last;
+  socket.open();
+  socket.refuse('connect', 'unknown_session');
+  await assert.rejects(connecting, { name: 'unknown_session' });
+  assert.equal(FakeSocket.last, socket, 'no sign-in without a name');
+  assert.equal(kept(), null);
+});

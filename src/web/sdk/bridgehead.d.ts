@@ -221,7 +221,7 @@ export interface ClientEvents {
 export type ConnectionState = 'connecting' | 'connected' | 'reconnecting' | 'closed';
 
 export interface ConnectOptions {
-  /** `wss://gateway.example/v1/ws`. Where it is absent: the server that the page came from. */
+  /** `wss://gateway.example/v1/ws`. Where it is absent: the server that this module came from. */
   url?: string;
   user?: string;
   password?: string;

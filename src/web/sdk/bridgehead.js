@@ -1032,8 +1032,8 @@ export class Bridgehead extends Emitter {
         await client.#open(options, kept);
         return client;
       } catch (error) {
-        // That session is over: sign in anew.
-        if (error.name !== 'unknown_session') throw error;
+        // That session is over: sign in anew, where there is something to do so with.
+        if (error.name !== 'unknown_session' || (options.user ?? options.token) === undefined) throw error;
       }
     }
     const client = new Bridgehead();
@@ -1337,10 +1337,11 @@ async function gather() {
   }
 }
 
-/** The gateway's address: as given, else where the page came from. */
+/** The gateway's address: as given, else where this module came from, which for a copy of it is where the page did. */
 function endpoint(url) {
+  const { url: here } = import.meta;
   try {
-    return new URL(url ?? '/v1/ws', globalThis.location?.href).href.replace(/^http/, 'ws');
+    return new URL(url ?? '/v1/ws', url || !/^http/.test(here) ? globalThis.location?.href : here).href.replace(/^http/, 'ws');
   } catch (error) {
     throw new BridgeheadError('bad_request', `Not a gateway address: ${url}`, 0, error);
   }
