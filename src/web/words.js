@@ -29,9 +29,9 @@ export function sounding({ level, oneWay }) {
     case 'good':
       return 'Sound is good';
     case 'fair':
-      return 'Sound is fair. Parts of it get lost or come late.';
+      return 'Sound is fair. Parts of it get lost on the way.';
     case 'poor':
-      return 'Sound is poor. A cable, or a place nearer to the Wi-Fi, helps.';
+      return 'Sound is poor. Parts of it get lost on the way. A cable, or a place nearer to the Wi-Fi, helps.';
     default:
       return '';
   }
