@@ -3,6 +3,7 @@
 //! Nothing here knows a protocol, and nothing here makes a system call.
 
 mod counter;
+mod hex;
 mod id;
 mod machine;
 mod map;
@@ -15,6 +16,7 @@ mod wheel;
 
 #[allow(unused_imports, reason = "rooms declare their counters with it")]
 pub(crate) use counter::counters;
+pub use hex::hex;
 pub use id::{CallId, FlowId, LegId, Mint, PeerId, RealmId, RouteId, SessionId, ShardId, Side, SocketId};
 pub use machine::Machine;
 pub use map::{Map, Seeded, Set, seed_maps};

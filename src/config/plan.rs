@@ -41,7 +41,6 @@ pub fn plan(file: &File, shards: u8, identity: webrtc::Identity) -> shard::Confi
             origins: file.http.origins.clone(),
             ..shard::Http::default()
         },
-        registrations: registrations(file),
         io_uring: file.media.io_uring,
         caps,
         trace: shard::TraceCaps {
@@ -75,7 +74,7 @@ fn or<'a>(value: &'a str, other: &'a str) -> &'a str {
     if value.is_empty() { other } else { value }
 }
 
-fn registrations(file: &File) -> Map<Account, sip::Registration> {
+fn accounts(file: &File) -> Map<Account, sip::Registration> {
     let mut map = Map::default();
     for user in &file.user {
         let Some(trunk) = user.trunk.as_ref().and_then(|trunk| trunk_id(file, trunk.get_ref())) else {
@@ -119,7 +118,7 @@ fn sip_of(file: &File) -> sip::Config {
     };
     sip::Config {
         trunks: file.trunk.iter().map(trunk).collect(),
-        accounts: registrations(file),
+        accounts: accounts(file),
         attach: attach(file),
         user_agent: file.sip.user_agent.clone(),
         ..sip::Config::default()

@@ -1,11 +1,10 @@
 //! Digest as a server (RFC 7616, RFC 8760): nonces without memory, MD5 and SHA-256.
 
 use super::Config;
-use crate::base::{Now, Random};
+use crate::base::{Now, Random, hex};
 use aws_lc_rs::{constant_time, digest, hmac};
 use md5::{Digest, Md5};
 use sip_codec::{Credentials, Message, Name};
-use std::fmt::Write;
 use std::time::Duration;
 
 /// Whether a request may.
@@ -122,11 +121,4 @@ fn expected(request: &Message<'_>, given: &Credentials<'_>, realm: &str, passwor
         }
         Some(_) => None,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

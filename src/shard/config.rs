@@ -1,8 +1,7 @@
 //! What a shard must be told, put together from the rooms' own configurations.
 
 use super::trace::TraceCaps;
-use crate::base::{Map, ShardId};
-use crate::leg::Account;
+use crate::base::ShardId;
 use crate::net::Certificate;
 use crate::{call, http, media, signal, sip, webrtc};
 use std::net::{IpAddr, SocketAddr};
@@ -112,8 +111,6 @@ pub struct Config {
     pub web_media: WebMedia,
     /// Browsers' signalling.
     pub http: Http,
-    /// Browser users who have a SIP identity: how to register each upstream.
-    pub registrations: Map<Account, sip::Registration>,
     /// Serve RTP sockets by `io_uring` where the kernel has it.
     pub io_uring: bool,
     /// Bounds.

@@ -189,7 +189,7 @@ impl Core {
     }
 
     fn register(&mut self, now: Now, account: leg::Account, identity: Option<&leg::Identity>) {
-        let known = || self.config.registrations.get(&account).cloned();
+        let known = || self.config.sip.accounts.get(&account).cloned();
         let told = identity.map(|identity| sip::Registration::of(account.clone(), identity));
         if let Some(registration) = told.or_else(known) {
             self.stack.handle_input(now, sip::Input::Register(registration));

@@ -1,6 +1,7 @@
 //! Digest authentication as a client (RFC 7616, RFC 8760; RFC 3261 section 22).
 
 use super::config::Credentials;
+use crate::base::hex;
 use aws_lc_rs::digest as sha;
 use md5::{Digest, Md5};
 use sip_codec::{Message, Name};
@@ -70,13 +71,6 @@ impl Algorithm {
             Hash::Sha512_256 => sha_of(&sha::SHA512_256, parts),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Quality of protection.

@@ -1,7 +1,7 @@
 //! A shard on loopback with media set up by hand: the far sides hold the keys, no signalling is needed.
 #![allow(dead_code, reason = "tests and benches use different parts")]
 
-use bridgehead::base::{LegId, Map, Mint, Packet, Random, RealmId, ShardId, Side};
+use bridgehead::base::{LegId, Mint, Packet, Random, RealmId, ShardId, Side};
 use bridgehead::media::srtp::{Receive, Send};
 use bridgehead::media::{Agreed, Codec, Command, Event, Format, Kind};
 use bridgehead::rtp::{Keys, Profile};
@@ -154,7 +154,6 @@ pub fn config() -> Config {
         realms: vec![Realm::new("loopback", localhost(0))],
         web_media: WebMedia { listen: vec![localhost(0).ip()], advertised: None, port: 0, buffer: 4 << 20 },
         http: Http { listen: Some(localhost(0)), ..Http::default() },
-        registrations: Map::default(),
         io_uring: true,
         caps: Caps::default(),
         trace: bridgehead::shard::TraceCaps::default(),

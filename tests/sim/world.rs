@@ -5,7 +5,7 @@ use crate::gateway::Gateway;
 use crate::net::{Datagram, Event, GATEWAY, Net, gateway_sip};
 use crate::phone::{Phone, Registrar};
 use crate::scenario::Step;
-use bridgehead::base::{Map, Now};
+use bridgehead::base::Now;
 use bridgehead::leg::{Account, TrunkId};
 use bridgehead::shard::{Config, Http, Realm, WebMedia};
 use bridgehead::{call, http, media, shard, signal, sip, webrtc};
@@ -69,7 +69,23 @@ fn sip_config(phones: &[Phone]) -> sip::Config {
         ring: Duration::from_secs(20),
         ..sip::Trunk::new(phone.name, phone.sip())
     });
-    sip::Config { trunks: trunks.collect(), user_agent: "Bridgehead".into(), ..sip::Config::default() }
+    let accounts = USERS.map(|user| {
+        let account = Account::from(user);
+        let registration = sip::Registration {
+            account: account.clone(),
+            trunk: TrunkId(PBX as u16),
+            user: user.into(),
+            auth_user: user.into(),
+            password: sip::Secret(format!("{user}{user}")),
+        };
+        (account, registration)
+    });
+    sip::Config {
+        trunks: trunks.collect(),
+        accounts: accounts.into_iter().collect(),
+        user_agent: "Bridgehead".into(),
+        ..sip::Config::default()
+    }
 }
 
 fn call_config(phones: &[Phone], drain: Duration) -> call::Config {
@@ -100,27 +116,14 @@ fn call_config(phones: &[Phone], drain: Duration) -> call::Config {
 
 fn config(now: Now, phones: &[Phone], plan: &Plan) -> Config {
     let mut users = signal::Config { grace: Duration::from_secs(5), ..signal::Config::default() };
-    let mut registrations = Map::default();
     for user in USERS {
         users.add_user(user, &format!("{user}{user}"), "");
-        let account = Account::from(user);
-        registrations.insert(
-            account.clone(),
-            sip::Registration {
-                account,
-                trunk: TrunkId(PBX as u16),
-                user: user.into(),
-                auth_user: user.into(),
-                password: sip::Secret(format!("{user}{user}")),
-            },
-        );
     }
     Config {
         io_uring: false,
         realms: vec![Realm::new("default", gateway_sip())],
         web_media: WebMedia { listen: vec![GATEWAY], advertised: None, port: 10_000, buffer: 0 },
         http: Http { listen: None, ..Http::default() },
-        registrations,
         caps: shard::Caps { mailbox: plan.ring_size, ..shard::Caps::default() },
         trace: shard::TraceCaps::default(),
         connection: Arc::new(http::Config::default()),

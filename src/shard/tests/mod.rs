@@ -5,7 +5,7 @@ mod exchanges;
 mod trace;
 
 use super::*;
-use crate::base::{FlowId, Key, Map, Now, Random, RealmId, ShardId, SocketId};
+use crate::base::{FlowId, Key, Now, Random, RealmId, ShardId, SocketId};
 use crate::leg::Account;
 use crate::net::Batch;
 use crate::{signal, webrtc};
@@ -27,7 +27,6 @@ fn config() -> Config {
         realms: vec![Realm::new("test", address("192.0.2.1:5060"))],
         web_media: WebMedia { listen: Vec::new(), advertised: None, port: 0, buffer: 0 },
         http: Http { listen: None, ..Http::default() },
-        registrations: Map::default(),
         caps: Caps { connections: 4, ..Caps::default() },
         trace: super::TraceCaps::default(),
         connection: Arc::default(),
