@@ -25,14 +25,17 @@ struct Party {
 }
 
 fn agreed(remote: SocketAddr) -> Agreed {
-    let codec = Codec { name: "pcmu".into(), clock: 8000, channels: 1 };
+    let format = |name: &str, number| {
+        let codec = Codec { name: name.into(), clock: 8000, channels: 1 };
+        Format { codec, receive: number, send: number }
+    };
     Agreed {
         remote: Some(remote),
         remote_rtcp: None,
         rtcp_mux: false,
         send: true,
         receive: true,
-        formats: vec![Format { codec, receive: 0, send: 0 }],
+        formats: vec![format("pcmu", 0), format("cn", 13), format("red", 97)],
         ptime_ms: 20,
     }
 }
@@ -71,7 +74,11 @@ fn run(plane: &mut Plane, now: Now, from: &mut Party) -> u64 {
     let mut packet = Packet::default();
     let (mut count, mut now) = (0, now);
     for index in 65_000..67_000_u64 {
-        packet.fill(&rtp(7, index as u16));
+        let mut clear = rtp(7, index as u16);
+        // Sound, noise and redundancy in turn; the last is of one block.
+        clear[1] = [0, 13, 97][index as usize % 3];
+        clear[12] = 0;
+        packet.fill(&clear);
         if let Some(srtp) = &mut from.srtp {
             srtp.protect(index, &mut packet).unwrap();
         }

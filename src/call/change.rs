@@ -8,7 +8,7 @@ use super::state::{Call, End, State, Talking};
 use crate::base::Now;
 use crate::leg::{Cause, Command, Reason};
 use crate::sdp::negotiate::accept;
-use crate::sdp::{Codec, Direction, Payload, Session};
+use crate::sdp::{Codec, Direction, Media, Payload, Session};
 use crate::webrtc;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ impl Half {
     fn limit(&self, other: &Half, talking: bool) -> Vec<Codec> {
         // A browser's codecs are never narrowed before the answer.
         if other.local.is_none() || (self.is_web() && !talking) {
-            return self.allowed.clone();
+            return self.own();
         }
         if !other.is_web() {
             let mut codecs = other.all_codecs();
@@ -369,13 +369,38 @@ impl Call {
 }
 
 impl Half {
+    /// What both parties may use beside their codec (comfort noise, redundancy).
+    fn extras<'a>(&'a self, other: &'a Half) -> impl Iterator<Item = &'a Codec> {
+        let theirs = other.formats.iter().map(|shared| &shared.codec).filter(|codec| codec.is_extra());
+        theirs.filter(|codec| {
+            self.allowed.contains(codec) && self.known.iter().any(|known| known.codec == **codec)
+        })
+    }
+
+    /// Whether this party uses what the other one can't read, or was not asked for what both have.
+    fn is_uneven(&self, other: &Half) -> bool {
+        let media = self.local.as_ref().and_then(|local| local.media.get(self.stream));
+        let ours = media.map(Media::payload_types).unwrap_or_default();
+        let asked = |codec: &Codec| ours.iter().any(|payload| payload.codec == *codec);
+        let goes = |codec: &Codec| self.codecs().any(|proper| proper.clock == codec.clock);
+        let unread = |codec: &&Codec| codec.is_extra() && !other.formats.iter().any(|s| s.codec == **codec);
+        self.extras(other).any(|codec| goes(codec) && !asked(codec))
+            || self.formats.iter().map(|shared| &shared.codec).any(|codec| unread(&codec))
+    }
+
+    /// What this half may speak without asking the other one.
+    pub(super) fn own(&self) -> Vec<Codec> {
+        self.allowed.iter().filter(|codec| !codec.is_extra()).cloned().collect()
+    }
+
     /// What this party should be offered, where it sends what `other`'s party has not agreed to hear; or the other way
     /// round, where this one is a browser and the other is not.
     fn unsettled(&self, other: &Half) -> Option<Vec<Payload>> {
         let (ours, theirs) = (self.party_sends()?, other.party_sends()?);
         let deaf = !other.codecs().any(|codec| *codec == ours);
-        let lacking = self.is_web() && !other.is_web() && !self.codecs().any(|codec| *codec == theirs);
-        if !deaf && !lacking {
+        let near = self.is_web() && !other.is_web();
+        let lacking = near && !self.codecs().any(|codec| *codec == theirs);
+        if !deaf && !lacking && !(near && self.is_uneven(other)) {
             return None;
         }
         let usable = self.usable();
@@ -389,7 +414,8 @@ impl Half {
                 && (codec.clock == 8000 || proper.iter().any(|p| p.clock == codec.clock))
         };
         let events = usable.iter().map(|payload| &payload.codec).filter(along).cloned();
-        let codecs: Vec<Codec> = proper.iter().cloned().chain(events).collect();
+        let extras = self.extras(other).filter(|extra| proper.iter().any(|p| p.clock == extra.clock)).cloned();
+        let codecs: Vec<Codec> = proper.iter().cloned().chain(events).chain(extras).collect();
         let known = |mut wish: Payload| {
             if let Some(old) = usable.iter().find(|old| old.codec == wish.codec) {
                 wish.fmtp = fmtp(&old.codec, &old.fmtp);

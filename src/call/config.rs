@@ -148,14 +148,21 @@ impl Config {
 }
 
 /// Codecs by name (`opus`, `g722`, `pcmu`, `pcma`, …), all four where there is none, with telephone-event for each of
-/// their clock rates. Unknown names are left out: `config` has refused them before.
+/// their clock rates, and with comfort noise and redundancy. Unknown names are left out: `config` has refused them before.
 pub fn codecs(names: &[&str]) -> Vec<Codec> {
     let names = if names.is_empty() { &["opus", "g722", "pcmu", "pcma"] } else { names };
     let mut codecs: Vec<Codec> = names.iter().filter_map(|name| Codec::named(name)).collect();
+    // Opus pauses by itself, and has redundancy instead.
+    let opus = codecs.iter().any(|codec| codec.name == "opus");
+    let mut clocks: Vec<u32> = codecs.iter().filter(|c| c.name != "opus").map(|c| c.clock).collect();
+    clocks.sort_unstable();
+    clocks.dedup();
     codecs.push(Codec::telephone_event(8000));
     if codecs.iter().any(|codec| codec.clock == 48000) {
         codecs.push(Codec::telephone_event(48000));
     }
+    codecs.extend(clocks.into_iter().map(|clock| Codec::new("CN", clock, 1)));
+    codecs.extend(opus.then(Codec::redundant_opus));
     codecs
 }
 
@@ -194,7 +201,8 @@ mod tests {
         let names = |list: &[&str]| {
             codecs(list).iter().map(|c| format!("{}/{}", c.name, c.clock)).collect::<Vec<_>>()
         };
-        assert_eq!(names(&["pcma", "nonsense"]), ["pcma/8000", "telephone-event/8000"]);
-        assert_eq!(names(&[]).len(), 6);
+        assert_eq!(names(&["pcma", "nonsense"]), ["pcma/8000", "telephone-event/8000", "cn/8000"]);
+        assert_eq!(names(&["opus"]), ["opus/48000", "telephone-event/8000", "telephone-event/48000", "red/48000"]);
+        assert_eq!(names(&[]).len(), 8);
     }
 }

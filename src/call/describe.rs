@@ -23,18 +23,20 @@ pub(super) fn wishes(codecs: &[Codec], web: bool) -> Vec<Payload> {
             ("telephone-event", 8000, false) => 101,
             ("telephone-event", _, true) => 110,
             ("telephone-event", _, false) => 102,
+            ("red", _, true) => 63,
             _ => codec.static_number().unwrap_or(97),
         };
         Payload { number, codec: codec.clone(), fmtp: fmtp(codec, "") }
     };
     let events = |codec: &&Codec| codec.is_telephone_event();
-    let proper = codecs.iter().filter(|codec| !events(codec));
+    let extras = codecs.iter().filter(|codec| codec.is_extra());
+    let proper = codecs.iter().filter(|codec| !events(codec) && !codec.is_extra());
     // 8000 Hz first: many phones look no further.
     let mut along: Vec<&Codec> = codecs.iter().filter(events).collect();
     if !web {
         along.sort_by_key(|codec| codec.clock);
     }
-    proper.chain(along).map(payload).collect()
+    proper.chain(along).chain(extras).map(payload).collect()
 }
 
 /// The parameters of a codec in our description; `theirs` are those of the party on the other half, where it has some.
@@ -56,6 +58,17 @@ pub(super) fn with_parameters(mut payloads: Vec<Payload>, other: &[Payload]) -> 
     payloads
 }
 
+/// Redundant audio names the payload type inside by the number that it has in the same description (RFC 2198 section 5);
+/// without one it means nothing.
+fn bound(mut payloads: Vec<Payload>) -> Vec<Payload> {
+    let opus = payloads.iter().find(|payload| payload.codec.name == "opus").map(|payload| payload.number);
+    payloads.retain(|payload| payload.codec.name != "red" || opus.is_some());
+    if let (Some(red), Some(opus)) = (payloads.iter_mut().find(|p| p.codec.name == "red"), opus) {
+        red.fmtp = format!("{opus}/{opus}");
+    }
+    payloads
+}
+
 impl Half {
     /// An answer of ours that accepts one stream of an offer and refuses all others.
     pub(super) fn answer(
@@ -70,7 +83,7 @@ impl Half {
         let Some((media, offered)) = answer.media.get_mut(place).zip(offer.media.get(place)) else {
             return answer;
         };
-        media.set_payload_types(payloads);
+        media.set_payload_types(&bound(payloads.to_vec()));
         media.direction = Some(direction);
         self.fill(media, self.role.unwrap_or(Setup::Passive));
         media.rtcp_mux = offered.rtcp_mux;
@@ -97,7 +110,7 @@ impl Half {
         let protocol = if self.local.is_some() { media.protocol.clone() } else { protocol };
         *media =
             Media { kind: Carries::Audio, protocol, ports: 1, mid: media.mid.take(), ..Media::default() };
-        media.set_payload_types(&number(wishes, &self.known));
+        media.set_payload_types(&bound(number(wishes, &self.known)));
         media.direction = Some(direction);
         media.rtcp_mux = rtcp_mux;
         self.fill(media, Setup::Actpass);

@@ -73,7 +73,7 @@ impl Call {
             && let Some(offer) = offer.take()
         {
             // All that browser and policy share, so that ICE and DTLS come up while it rings.
-            let allowed = self.incoming.allowed.clone();
+            let allowed = self.incoming.own();
             let Some(answer) = self.answer_caller(core, offer, &allowed, Direction::SendRecv) else {
                 self.finish(core, now, Cause::NotAcceptable.into(), None);
                 return;
@@ -112,7 +112,8 @@ impl Call {
         let (incoming, outgoing) = (&self.incoming, &self.outgoing);
         let offered = offer.and_then(|offer| Some((offer, offer.media.get(incoming.stream)?)));
         let Some((session, media)) = offered else {
-            let both = |codec: &&Codec| outgoing.allowed.contains(codec);
+            // Of a party that said nothing: what it may well do without is not offered.
+            let both = |codec: &&Codec| outgoing.allowed.contains(codec) && !codec.is_extra();
             let codecs: Vec<Codec> = incoming.allowed.iter().filter(both).cloned().collect();
             return (wishes(&codecs, outgoing.is_web()), Direction::SendRecv);
         };

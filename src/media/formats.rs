@@ -2,12 +2,15 @@
 
 use super::timeline::Beat;
 use super::{Agreed, Codec, Format};
+use crate::rtp::redundancy::{Broken, renumber};
 use smallvec::SmallVec;
 
 /// The name of DTMF among codecs (RFC 4733).
 const EVENT: &str = "telephone-event";
 /// Comfort noise (RFC 3389) is no codec that a call could be made of.
 const NOISE: &str = "cn";
+/// Redundant audio (RFC 2198), of other payload types of the same leg.
+const REDUNDANT: &str = "red";
 const NONE: u8 = 0xff;
 
 /// What a payload type means, and what becomes of it.
@@ -18,6 +21,8 @@ pub(super) struct Payload {
     pub(super) send: Option<u8>,
     /// Clocks of a telephone-event here and there, where they differ.
     pub(super) rescale: Option<(u32, u32)>,
+    /// Redundant audio: the blocks inside have payload types of their own.
+    pub(super) redundant: bool,
 }
 
 /// The payload types of one leg's party.
@@ -34,8 +39,9 @@ impl Default for Formats {
 }
 
 /// The first format that is a codec of its own.
-fn main(agreed: &Agreed) -> Option<&Codec> {
-    agreed.formats.iter().map(|format| &format.codec).find(|codec| codec.name != EVENT && codec.name != NOISE)
+pub(super) fn main(agreed: &Agreed) -> Option<&Codec> {
+    let proper = |codec: &&Codec| ![EVENT, NOISE, REDUNDANT].contains(&&*codec.name);
+    agreed.formats.iter().map(|format| &format.codec).find(proper)
 }
 
 fn clock(agreed: &Agreed) -> u32 {
@@ -75,6 +81,7 @@ impl Formats {
                 beat: Beat { clock, step: step as u32, event, scaled: rescale.is_some() },
                 send: counterpart.map(|other| other.send),
                 rescale,
+                redundant: format.codec.name == REDUNDANT,
             });
         }
         formats
@@ -85,6 +92,15 @@ impl Formats {
     pub(super) fn payload(&self, number: u8) -> Option<Payload> {
         let place = *self.places.get(usize::from(number))?;
         self.payloads.get(usize::from(place)).copied()
+    }
+
+    /// Gives the blocks of redundant audio the other leg's numbers.
+    pub(super) fn renumber(&self, clock: u32, payload: &mut [u8]) -> Result<(), Broken> {
+        renumber(payload, |number| {
+            let block = self.payload(number)?;
+            let proper = !block.redundant && !block.beat.event && block.beat.clock == clock;
+            block.send.filter(|_| proper)
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use super::srtp::Refused;
 use super::timeline::Lost;
 use super::{Event, Kind, Output, Verdict};
 use crate::base::{Key, Now, Packet, SocketId};
+use crate::rtp::redundancy::Broken;
 use crate::rtp::{Class, FIXED, Header, TelephoneEvent, classify};
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -193,9 +194,23 @@ impl Plane {
         if payload.beat.event {
             self.on_event(now, slot, header, packet.bytes().get(range.clone()), payload.send.is_some());
         }
+        if payload.redundant && payload.send.is_some() {
+            self.renumber(slot, range.clone(), payload.beat.clock, packet)?;
+        }
         let to = partner.and_then(|partner| self.legs.get_mut(partner)?.as_deref_mut());
         let to = to.ok_or(why!(dropped_unjoined))?;
         to.outbound.send(now, header, range, payload, packet)
+    }
+
+    /// Redundant audio: what is inside has the numbers of this leg, too.
+    #[inline(never)]
+    fn renumber(&self, slot: usize, range: Range<usize>, clock: u32, packet: &mut Packet) -> Result<(), Why> {
+        let leg = self.legs[slot].as_deref().ok_or(why!(dropped_stale))?;
+        let payload = packet.bytes_mut().get_mut(range).ok_or(why!(dropped_malformed))?;
+        leg.inbound.formats.renumber(clock, payload).map_err(|broken| match broken {
+            Broken::Malformed => why!(dropped_malformed),
+            Broken::Unknown => why!(dropped_codec),
+        })
     }
 
     /// Tells a key at the first report that comes of it.

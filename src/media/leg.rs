@@ -1,7 +1,7 @@
 //! A leg's media side: what comes from its party, and what goes to it.
 
 use super::digits::Digits;
-use super::formats::Formats;
+use super::formats::{self, Formats};
 use super::latch::{Latch, RTCP_SILENCE, SILENCE};
 use super::ports::Pair;
 use super::reception::Reception;
@@ -248,11 +248,13 @@ impl Leg {
 
     /// The codec in use: of what comes, else of what goes.
     fn codec(&self) -> Option<Codec> {
-        let formats = &self.agreed.as_ref()?.formats;
-        // Comfort noise in a pause is not what the call sounds like.
-        let of = |found: Option<&Format>| {
-            let proper = found.filter(|format| format.codec.name != "cn");
-            proper.map(|format| format.codec.clone())
+        let agreed = self.agreed.as_deref()?;
+        let formats = &agreed.formats;
+        // Comfort noise in a pause is not what the call sounds like, and redundant audio is of the call's codec.
+        let of = |found: Option<&Format>| match found?.codec.name.as_str() {
+            "cn" => None,
+            "red" => formats::main(agreed).cloned(),
+            _ => found.map(|format| format.codec.clone()),
         };
         of(formats.iter().find(|format| Some(format.receive) == self.inbound.number))
             .or_else(|| of(formats.iter().find(|format| Some(format.send) == self.outbound.number)))

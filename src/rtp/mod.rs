@@ -7,6 +7,7 @@ mod class;
 mod event;
 mod header;
 mod keys;
+pub mod redundancy;
 pub mod rtcp;
 mod sequence;
 

@@ -75,6 +75,17 @@ impl Codec {
         )
     }
 
+    /// Redundant audio (RFC 2198) of Opus, as browsers offer it.
+    pub fn redundant_opus() -> Codec {
+        Codec::new("red", 48000, 2)
+    }
+
+    /// Whether it makes sense only where both parties of a call have it: nobody may be led to send what the other can't
+    /// read, and both can do without.
+    pub fn is_extra(&self) -> bool {
+        self.is_comfort_noise() || self.name == "red"
+    }
+
     /// The static payload type number (RFC 3551 section 6) of audio, where it has one.
     pub fn static_number(&self) -> Option<u8> {
         AUDIO

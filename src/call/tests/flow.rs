@@ -50,12 +50,14 @@ fn a_browsers_call_is_answered_at_once_and_offered_in_its_order() {
             "0 pcmu/8000",
             "8 pcma/8000",
             "101 telephone-event/8000",
-            "102 telephone-event/48000"
+            "102 telephone-event/48000",
+            "97 red/48000",
+            "13 cn/8000"
         ]
     );
     let text = dial.offer.to_string();
     assert!(
-        text.contains("RTP/AVP 96 9 0 8 101 102\r\n") && text.contains("c=IN IP4 198.51.100.1\r\n"),
+        text.contains("RTP/AVP 96 9 0 8 101 102 97 13\r\n") && text.contains("c=IN IP4 198.51.100.1\r\n"),
         "{text}"
     );
     assert!(!text.contains("rtcp-mux") && !text.contains("ice") && text.contains("a=ptime:20\r\n"), "{text}");
@@ -110,6 +112,51 @@ fn where_the_far_side_chose_another_codec_one_local_offer_settles_it() {
     bench.quiet();
     assert_eq!(bench.formats(leg)[0], "pcma/8000");
     assert_eq!(bench.calls.counters().settled, 1);
+}
+
+#[test]
+fn comfort_noise_and_redundancy_go_to_the_browser_where_the_phone_has_them_too() {
+    let mut bench = Bench::new();
+    let (leg, dial) = bench.browser_dials(&web_offer());
+    assert!(dial.offer.to_string().contains("a=fmtp:97 96/96\r\n"), "in our own numbers");
+    bench.answered(dial.leg, 0, Some(&sip_sdp("0 13 101", "")));
+    bench.takes_answer(leg);
+    let offer = bench.takes_offer(leg);
+    assert_eq!(listed(&offer), ["0 pcmu/8000", "126 telephone-event/8000", "13 cn/8000"]);
+    bench.accepted(leg, &web_sdp("0 126 13", "active", "wxyz", ""));
+    bench.quiet();
+    assert!(bench.formats(leg).contains(&"cn/8000".to_string()));
+    // The phone does without from now on: so must the browser.
+    bench.offered(dial.leg, Some(&sip_sdp("0 101", "")));
+    bench.takes_acceptance(dial.leg);
+    assert_eq!(listed(&bench.takes_offer(leg)), ["0 pcmu/8000", "126 telephone-event/8000"]);
+    bench.accepted(leg, &web_sdp("0 126", "active", "wxyz", ""));
+    bench.quiet();
+
+    let mut bench = Bench::new();
+    let (leg, dial) = bench.browser_dials(&web_offer());
+    let red = "a=rtpmap:98 red/48000/2\r\na=fmtp:98 97/97\r\n";
+    bench.answered(dial.leg, 0, Some(&sip_sdp("97 98 101", red)));
+    bench.takes_answer(leg);
+    let offer = bench.takes_offer(leg);
+    let text = offer.to_string();
+    assert!(listed(&offer).contains(&"63 red/48000".to_string()), "{text}");
+    assert!(text.contains("a=fmtp:63 111/111\r\n"), "{text}");
+    // A browser that takes none of it is not asked again.
+    bench.accepted(leg, &web_sdp("111 126", "active", "wxyz", ""));
+    bench.quiet();
+}
+
+#[test]
+fn a_browser_is_not_led_to_what_its_phone_can_not_read() {
+    let mut bench = Bench::new();
+    let (leg, dial) = bench.browser_dials(&web_sdp("0 8 9 13 63 111 126", "actpass", "wxyz", ""));
+    let none = |formats: Vec<String>| !formats.iter().any(|f| f.starts_with("cn") || f.starts_with("red"));
+    assert!(none(bench.formats(leg)), "nobody knows yet whether the phone has them");
+    bench.answered(dial.leg, 0, Some(&sip_sdp("0 101", "")));
+    bench.takes_answer(leg);
+    bench.quiet();
+    assert!(none(bench.formats(leg)));
 }
 
 #[test]

@@ -247,10 +247,12 @@ fn comfort_noise_and_redundancy_pass_where_both_agree_on_them() {
         bed.agree(&b, Agreed { formats: formats(true), ..agreed(Some(b.address)) });
         for (n, number) in [(0_u16, PCMU), (1, 13), (2, 121), (3, PCMU)] {
             bed.ms(20);
-            let clear = rtp(7, 100 + n, 5000 + 160 * u32::from(n), number, b"payload");
+            // One block, of PCMU: what is no block would not pass as redundancy.
+            let payload = b"\0payload";
+            let clear = rtp(7, 100 + n, 5000 + 160 * u32::from(n), number, payload);
             let heard = bed.say(&a, &b, 100 + u64::from(n), &clear).expect("agreed on both sides");
             let header = Header::parse(&heard).unwrap();
-            assert_eq!((header.payload_type, &heard[12..]), (number, &b"payload"[..]));
+            assert_eq!((header.payload_type, &heard[12..]), (number, &payload[..]));
         }
         assert_eq!(bed.plane.stats(a.leg).unwrap().codec.unwrap().name, "pcmu");
         // A party without comfort noise is not sent any.
@@ -259,4 +261,37 @@ fn comfort_noise_and_redundancy_pass_where_both_agree_on_them() {
         let counted = bed.counted(|bed| assert_eq!(bed.say(&a, &b, 104, &clear), None));
         assert_eq!(counted, [("dropped_codec", 1)]);
     }
+}
+
+#[test]
+fn blocks_of_redundancy_are_renumbered_and_hostile_ones_dropped() {
+    let mut bed = Bed::small();
+    let (a, b) = bed.pair(Some(PROFILES[0]), None);
+    let formats = |opus, red, event| {
+        let codecs = [("opus", 48_000, opus), ("red", 48_000, red), ("telephone-event", 48_000, event)];
+        codecs.map(|(name, clock, number)| format(name, clock, number)).to_vec()
+    };
+    bed.agree(&a, Agreed { formats: formats(111, 63, 110), ..agreed(None) });
+    bed.agree(&b, Agreed { formats: formats(96, 97, 102), ..agreed(Some(b.address)) });
+    let mut say = |index: u64, payload: &[u8]| {
+        bed.ms(20);
+        let mut heard = None;
+        let clear = rtp(7, index as u16, 960 * index as u32, 63, payload);
+        let counted = bed.counted(|bed| heard = bed.say(&a, &b, index, &clear));
+        (heard.map(|heard| (Header::parse(&heard).unwrap().payload_type, heard[12..].to_vec())), counted)
+    };
+    let two = |number: u8| vec![0x80 | number, 0x0f, 0, 2, number, 1, 2, 3, 4];
+    assert_eq!(say(10, &two(111)).0, Some((97, two(96))));
+    for (index, payload, why) in [
+        (11, two(110), "dropped_codec"),
+        (12, two(63), "dropped_codec"),
+        (13, two(8), "dropped_codec"),
+        (14, vec![0x80 | 111, 0, 3, 0xff, 111, 0], "dropped_malformed"),
+        (15, vec![0x80 | 111; 1_200], "dropped_malformed"),
+        (16, vec![0x80], "dropped_codec"),
+    ] {
+        assert_eq!(say(index, &payload), (None, vec![(why, 1)]), "{index}");
+    }
+    assert_eq!(say(17, &[111, 5]).0, Some((97, vec![96, 5])), "the call goes on");
+    assert_eq!(bed.plane.stats(a.leg).unwrap().codec.unwrap().name, "opus");
 }
