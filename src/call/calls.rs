@@ -360,9 +360,9 @@ impl Calls {
             media::Event::Stats { leg, stats } => {
                 self.with(leg, |call, core| call.on_stats(core, now, leg, &stats));
             }
-            media::Event::Digit { leg, digit, forwarded } => self.with(leg, |call, core| {
+            media::Event::Digit { leg, digit, duration, forwarded } => self.with(leg, |call, core| {
                 if let Some(end) = call.end(leg) {
-                    call.on_digit(core, end, digit, forwarded);
+                    call.on_digit(core, end, (digit, duration), forwarded);
                 }
             }),
             media::Event::Full { leg } => {
@@ -420,6 +420,7 @@ fn session_of(event: &Event) -> Option<&Session> {
         | Event::Found { .. }
         | Event::Asked { .. }
         | Event::Hold { .. }
+        | Event::Told { .. }
         | Event::Inform { .. }
         | Event::Ended { .. } => None,
     }

@@ -184,6 +184,9 @@ impl Call {
             self.refuse_change(core, end);
             return;
         }
+        if half.is_web() && !other.is_web() {
+            other.far = half.party_direction();
+        }
         self.join(core);
         self.settle_codecs(core);
     }
@@ -414,7 +417,8 @@ impl Half {
                 && (codec.clock == 8000 || proper.iter().any(|p| p.clock == codec.clock))
         };
         let events = usable.iter().map(|payload| &payload.codec).filter(along).cloned();
-        let extras = self.extras(other).filter(|extra| proper.iter().any(|p| p.clock == extra.clock)).cloned();
+        let extras =
+            self.extras(other).filter(|extra| proper.iter().any(|p| p.clock == extra.clock)).cloned();
         let codecs: Vec<Codec> = proper.iter().cloned().chain(events).chain(extras).collect();
         let known = |mut wish: Payload| {
             if let Some(old) = usable.iter().find(|old| old.codec == wish.codec) {
@@ -461,6 +465,7 @@ fn accept_change(
     }
     if !half.is_web() && other.is_web() {
         half.told = half.held;
+        half.far_told = half.far;
         half.holds = !asked.direction.receives();
     }
     core.agree(half);
@@ -488,6 +493,7 @@ fn adopt(core: &mut Core, half: &mut Half, other: &Half, offer: Box<Session>, an
     if !half.is_web() && other.is_web() {
         let ours = half.our_direction();
         half.told = half.telling;
+        half.far_told = half.far_telling;
         if ours.sends() {
             half.holds = !half.party_direction().receives();
         }

@@ -202,7 +202,10 @@ mod tests {
             codecs(list).iter().map(|c| format!("{}/{}", c.name, c.clock)).collect::<Vec<_>>()
         };
         assert_eq!(names(&["pcma", "nonsense"]), ["pcma/8000", "telephone-event/8000", "cn/8000"]);
-        assert_eq!(names(&["opus"]), ["opus/48000", "telephone-event/8000", "telephone-event/48000", "red/48000"]);
+        assert_eq!(
+            names(&["opus"]),
+            ["opus/48000", "telephone-event/8000", "telephone-event/48000", "red/48000"]
+        );
         assert_eq!(names(&[]).len(), 8);
     }
 }

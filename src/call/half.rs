@@ -4,7 +4,7 @@ use super::pulse::Pulse;
 use crate::base::{LegId, PeerId, Side};
 use crate::media::{Format, Kind};
 use crate::sdp::negotiate::Shared;
-use crate::sdp::{Codec, Payload, Session, Setup};
+use crate::sdp::{Codec, Direction, Payload, Session, Setup};
 use crate::webrtc;
 use std::net::SocketAddr;
 
@@ -96,6 +96,12 @@ pub(super) struct Half {
     pub(super) told: bool,
     /// What the offer of ours that is under way says of it.
     pub(super) telling: bool,
+    /// Of a party whose other half is a browser: which way the browser's media goes, as it says itself.
+    pub(super) far: Direction,
+    /// The same, as this party knows it.
+    pub(super) far_told: Direction,
+    /// What the offer of ours that is under way says of it.
+    pub(super) far_telling: Direction,
     /// This party holds the browser.
     pub(super) holds: bool,
     /// The same, as the browser knows it.
@@ -135,6 +141,9 @@ impl Half {
             held: false,
             told: false,
             telling: false,
+            far: Direction::SendRecv,
+            far_told: Direction::SendRecv,
+            far_telling: Direction::SendRecv,
             holds: false,
             shown: false,
             asking: None,
@@ -190,6 +199,7 @@ impl Half {
     /// Takes note of a description that goes out now.
     pub(super) fn send(&mut self, session: Session) -> Box<Session> {
         self.telling = self.held;
+        self.far_telling = self.far;
         let session = Box::new(session);
         self.sent = Some(session.clone());
         session

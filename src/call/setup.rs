@@ -69,6 +69,9 @@ impl Call {
         }
         let (mut offer, ring) = (offer.take(), *ring);
         let (wished, direction) = self.wished(offer.as_deref());
+        if self.incoming.is_web() && !self.outgoing.is_web() {
+            (self.outgoing.far, self.outgoing.far_told) = (direction, direction);
+        }
         if self.incoming.is_web()
             && let Some(offer) = offer.take()
         {
@@ -261,6 +264,7 @@ impl Call {
         core.leg(Command::Answer { leg: self.incoming.leg, session });
         self.state = State::Talking(Talking { retry: None, retries: 0 });
         self.note_hold();
+        self.note_far();
         self.join(core);
         self.settle_codecs(core);
     }
@@ -272,6 +276,19 @@ impl Call {
             // Who answered an offer that is only to receive doesn't hold.
             let asked = end == End::In || half.our_direction().sends();
             half.holds = !half.is_web() && asked && !half.party_direction().receives();
+        }
+    }
+
+    /// A called browser may go another way than it was offered: where that was both ways, it is what it wants.
+    fn note_far(&mut self) {
+        if !self.outgoing.is_web() || self.incoming.is_web() {
+            return;
+        }
+        if self.outgoing.our_direction() == Direction::SendRecv {
+            let far = self.outgoing.party_direction();
+            // The caller has heard of it, unless our offer went out in the answer.
+            let told = if self.incoming.pending == Pending::None { far } else { Direction::SendRecv };
+            (self.incoming.far, self.incoming.far_told, self.incoming.far_telling) = (far, told, told);
         }
     }
 

@@ -176,6 +176,10 @@ impl Call {
             Event::Found { .. } => self.on_signalling(core, now, end, true),
             Event::Asked { .. } => self.on_asked(core, end),
             Event::Hold { on, .. } => self.on_hold(core, end, on),
+            Event::Told { receipt, outcome, .. } => {
+                let leg = self.half(end.other()).leg;
+                core.leg(crate::leg::Command::Told { leg, receipt, outcome });
+            }
             Event::Inform { notice, .. } => self.on_inform(core, end, notice),
             // An incoming leg neither rings nor answers; a known one does not come in again.
             Event::Progress { .. } | Event::Answered { .. } | Event::Incoming(_) => core.counters.stray += 1,

@@ -9,17 +9,25 @@ use super::core::Core;
 use super::half::{Half, Pending, Why};
 use super::state::{Call, End, State};
 use crate::leg::{Cause, Command, Digit, Notice, Reason};
+use crate::media;
 use crate::sdp::{Direction, Payload};
+use std::time::Duration;
 
 impl Half {
     /// Which way media shall go, in an answer to this SIP party whose other half is a browser.
     pub(super) fn want(&self) -> Direction {
-        if self.held { Direction::SendOnly } else { Direction::SendRecv }
+        Direction::new(self.far.sends(), self.far.receives() && !self.held)
     }
 
     /// The same in an offer of ours (RFC 3264 section 8.4).
     pub(super) fn wish(&self) -> Direction {
         if self.held && self.holds { Direction::Inactive } else { self.want() }
+    }
+
+    /// Whether the party may be sent keys as media now.
+    fn hears_keys(&self) -> bool {
+        self.formats.iter().any(|shared| shared.codec.is_telephone_event())
+            && self.agreed().is_some_and(|agreed| agreed.send)
     }
 
     /// What stands agreed, in the numbers that it has.
@@ -69,11 +77,12 @@ impl Call {
         }
     }
 
-    /// Offers a party what it doesn't know of the browser's hold. True where an offer went out.
+    /// Offers a party what it doesn't know of the browser's hold and direction. True where an offer went out.
     pub(super) fn offer_hold(&mut self, core: &mut Core) -> bool {
         for end in [End::In, End::Out] {
             let half = self.half(end);
-            let payloads = if half.held == half.told { Vec::new() } else { half.standing() };
+            let known = half.held == half.told && half.far == half.far_told;
+            let payloads = if known { Vec::new() } else { half.standing() };
             if !payloads.is_empty() {
                 let direction = half.wish();
                 super::change::send_offer(core, half, payloads, direction, Why::Settle);
@@ -83,9 +92,10 @@ impl Call {
         false
     }
 
-    /// The party refused to know of a hold for good: it is as it was.
+    /// The party refused for good to know of a hold, which is as it was, or of a direction, which it is not told again.
     pub(super) fn undo_hold(&mut self, core: &mut Core, end: End, reason: Reason) {
         let (half, other) = self.halves(end);
+        half.far_told = half.far;
         if half.held == half.told {
             return;
         }
@@ -109,18 +119,47 @@ impl Call {
         };
         if !may || !other.signalled || !(talking || early) {
             core.counters.informs_dropped += 1;
+            if let Notice::Body { receipt: Some(receipt), .. } = *notice {
+                let outcome = Err(Cause::Rejected.into());
+                core.leg(Command::Told { leg: half.leg, receipt, outcome });
+            }
             return;
         }
         core.counters.informed += 1;
+        let mut notice = notice;
+        if let Notice::Body { receipt: Some(receipt), .. } = *notice
+            && other.is_web()
+        {
+            // A browser refuses nothing.
+            core.leg(Command::Told { leg: half.leg, receipt, outcome: Ok(()) });
+        }
+        if let Notice::Digit(digit) = &mut *notice
+            && !digit.sounds
+            && !digit.spelled
+            && other.hears_keys()
+        {
+            digit.sounds = true;
+            let (digit, duration) = (digit.digit, digit.duration);
+            core.media(media::Command::Press { leg: other.leg, digit, duration });
+            if !other.is_web() {
+                return;
+            }
+        }
         core.leg(Command::Inform { leg: other.leg, notice });
     }
 
     /// A party pressed a key, in media. A browser is told for its page to know; a SIP party that is not sent the key as
     /// media gets it as INFO.
-    pub(super) fn on_digit(&mut self, core: &mut Core, end: End, digit: char, forwarded: bool) {
+    pub(super) fn on_digit(
+        &mut self,
+        core: &mut Core,
+        end: End,
+        (digit, duration): (char, Duration),
+        forwarded: bool,
+    ) {
         let web = self.half(end.other()).is_web();
         if matches!(self.state, State::Talking(_)) && (web || !forwarded) {
-            let digit = Digit { digit, duration: Digit::USUAL, sounds: forwarded };
+            let digit = Digit { digit, duration, sounds: forwarded, spelled: false };
             self.on_inform(core, end, Box::new(Notice::Digit(digit)));
         }
     }

@@ -207,7 +207,16 @@ pub enum Event {
         /// Holds.
         on: bool,
     },
-    /// The party tells something. Nothing is answered.
+    /// The party took, or refused, a body with a receipt ([`Command::Inform`]).
+    Told {
+        /// The leg.
+        leg: LegId,
+        /// Which.
+        receipt: u64,
+        /// What became of it.
+        outcome: Result<(), Reason>,
+    },
+    /// The party tells something. Only a body with a receipt is answered, by [`Command::Told`].
     Inform {
         /// The leg.
         leg: LegId,
@@ -238,6 +247,7 @@ impl Event {
             | Event::Found { leg }
             | Event::Asked { leg }
             | Event::Hold { leg, .. }
+            | Event::Told { leg, .. }
             | Event::Inform { leg, .. }
             | Event::Ended { leg, .. } => *leg,
         }
@@ -305,6 +315,15 @@ pub enum Command {
         /// Whether it is so now.
         outcome: Result<(), Reason>,
     },
+    /// What became of a body with a receipt ([`Event::Inform`]).
+    Told {
+        /// The leg.
+        leg: LegId,
+        /// Which.
+        receipt: u64,
+        /// Whether the other party took it.
+        outcome: Result<(), Reason>,
+    },
     /// Tell the party something. What it can't be told is left out.
     Inform {
         /// The leg.
@@ -333,6 +352,7 @@ impl Command {
             | Command::Refuse { leg, .. }
             | Command::Quality { leg, .. }
             | Command::Hold { leg, .. }
+            | Command::Told { leg, .. }
             | Command::Inform { leg, .. }
             | Command::End { leg, .. } => *leg,
         }

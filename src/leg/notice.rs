@@ -18,6 +18,8 @@ pub enum Notice {
         kind: String,
         /// What it says.
         text: String,
+        /// By which it is met, where whoever tells it wants to know (`Event::Told`, `Command::Told`).
+        receipt: Option<u64>,
     },
     /// The SIP server asks the phone to do something (`NOTIFY` with `Event: talk` or `hold`).
     Control(Control),
@@ -34,6 +36,8 @@ pub struct Digit {
     pub duration: Duration,
     /// It is in the media that the other party is sent, too.
     pub sounds: bool,
+    /// Whoever tells it wants it told in words (SIP INFO), whatever media could carry.
+    pub spelled: bool,
 }
 
 /// What third-party control asks for.

@@ -92,6 +92,10 @@ crate::base::counters! {
         digits,
         /// Keys pressed faster than anybody can, not told; their packets are forwarded all the same.
         digits_refused,
+        /// Keys told in words (SIP INFO) that were sent as telephone-events.
+        presses,
+        /// Such keys that were not: too many waited, or nothing could be sent.
+        presses_refused,
         /// Port learned by an RTP leg (RFC 7362), not the signalled one.
         latched,
         /// Dropped: from an address that no transport has verified.

@@ -6,7 +6,7 @@ use crate::rtp::redundancy::{Broken, renumber};
 use smallvec::SmallVec;
 
 /// The name of DTMF among codecs (RFC 4733).
-const EVENT: &str = "telephone-event";
+pub(super) const EVENT: &str = "telephone-event";
 /// Comfort noise (RFC 3389) is no codec that a call could be made of.
 const NOISE: &str = "cn";
 /// Redundant audio (RFC 2198), of other payload types of the same leg.
@@ -21,6 +21,8 @@ pub(super) struct Payload {
     pub(super) send: Option<u8>,
     /// Clocks of a telephone-event here and there, where they differ.
     pub(super) rescale: Option<(u32, u32)>,
+    /// The clock of its own units: of durations, where it is an event.
+    pub(super) units: u32,
     /// Redundant audio: the blocks inside have payload types of their own.
     pub(super) redundant: bool,
 }
@@ -44,7 +46,8 @@ pub(super) fn main(agreed: &Agreed) -> Option<&Codec> {
     agreed.formats.iter().map(|format| &format.codec).find(proper)
 }
 
-fn clock(agreed: &Agreed) -> u32 {
+/// The clock of a leg's timestamps.
+pub(super) fn clock(agreed: &Agreed) -> u32 {
     main(agreed).map_or(8000, |codec| codec.clock.max(1))
 }
 
@@ -81,6 +84,7 @@ impl Formats {
                 beat: Beat { clock, step: step as u32, event, scaled: rescale.is_some() },
                 send: counterpart.map(|other| other.send),
                 rescale,
+                units: format.codec.clock.max(1),
                 redundant: format.codec.name == REDUNDANT,
             });
         }

@@ -5,16 +5,17 @@
 //! follows the party at all times.
 
 use super::config::Counters;
-use super::digits::Heard;
+use super::digits::{Pressed, QUIET, Way};
 use super::latch::Source;
 use super::leg::{Inbound, Outbound};
-use super::plane::{Plane, Use};
+use super::plane::{Plane, Timer, Use};
+use super::segments::{Clocks, Conversion};
 use super::srtp::Refused;
 use super::timeline::Lost;
 use super::{Event, Kind, Output, Verdict};
-use crate::base::{Key, Now, Packet, SocketId};
+use crate::base::{Key, LegId, Now, Packet, SocketId};
 use crate::rtp::redundancy::Broken;
-use crate::rtp::{Class, FIXED, Header, TelephoneEvent, classify};
+use crate::rtp::{Class, FIXED, Header, TelephoneEvent, classify, set_timestamp};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
@@ -192,7 +193,7 @@ impl Plane {
         }
         let payload = payload.ok_or(why!(dropped_payload_type))?;
         if payload.beat.event {
-            self.on_event(now, slot, header, packet.bytes().get(range.clone()), payload.send.is_some());
+            self.on_event(now, slot, header, packet.bytes().get(range.clone()), payload);
         }
         if payload.redundant && payload.send.is_some() {
             self.renumber(slot, range.clone(), payload.beat.clock, packet)?;
@@ -213,19 +214,49 @@ impl Plane {
         })
     }
 
-    /// Tells a key at the first report that comes of it.
+    /// Tells a key when it is released.
     #[cold]
-    fn on_event(&mut self, now: Now, slot: usize, header: &Header, payload: Option<&[u8]>, forwarded: bool) {
+    fn on_event(
+        &mut self,
+        now: Now,
+        slot: usize,
+        header: &Header,
+        bytes: Option<&[u8]>,
+        payload: super::formats::Payload,
+    ) {
         let Some(leg) = self.legs.get_mut(slot).and_then(Option::as_deref_mut) else { return };
-        let Some(report) = payload.and_then(TelephoneEvent::parse) else { return };
-        match leg.inbound.digits.hear(now.instant, header, report) {
-            Heard::Digit(digit) => {
-                let leg = leg.id;
-                self.counters.digits += 1;
-                self.outputs.push_back(Output::Event(Event::Digit { leg, digit, forwarded }));
+        let Some(report) = bytes.and_then(TelephoneEvent::parse) else { return };
+        let way = Way { clock: payload.units, forwarded: payload.send.is_some() };
+        let heard = leg.inbound.digits.hear(now.instant, header, report, way);
+        self.counters.digits_refused += u64::from(heard.too_fast);
+        let id = leg.id;
+        if heard.begun && leg.inbound.key_timer.is_none() {
+            leg.inbound.key_timer = Some(self.timers.insert(now.instant + QUIET, Timer::Key(id)));
+        }
+        for key in heard.keys.into_iter().flatten() {
+            self.tell_key(id, key);
+        }
+    }
+
+    fn tell_key(&mut self, leg: LegId, key: Pressed) {
+        self.counters.digits += 1;
+        let Pressed { digit, duration, forwarded } = key;
+        self.outputs.push_back(Output::Event(Event::Digit { leg, digit, duration, forwarded }));
+    }
+
+    /// A key of which nothing more comes has been released.
+    pub(super) fn on_key_timer(&mut self, now: Now, id: LegId) {
+        let Some(leg) = self.leg_mut(id) else { return };
+        leg.inbound.key_timer = None;
+        let key = leg.inbound.digits.overdue(now.instant);
+        if let Some(at) = leg.inbound.digits.quiet_at() {
+            let timer = self.timers.insert(at, Timer::Key(id));
+            if let Some(leg) = self.leg_mut(id) {
+                leg.inbound.key_timer = Some(timer);
             }
-            Heard::TooFast => self.counters.digits_refused += 1,
-            Heard::Nothing => {}
+        }
+        if let Some(key) = key {
+            self.tell_key(id, key);
         }
     }
 
@@ -332,7 +363,8 @@ impl Outbound {
         let octets = range.len();
         rewrite(packet, header, range, number, slot, self.ssrc);
         if let Some((from, to)) = payload.rescale {
-            rescale(packet, from, to);
+            let clocks = Clocks { from, to, stream: payload.beat.clock };
+            rescale(&mut self.conversion, packet, header, clocks, slot.timestamp);
         }
         if let Some(srtp) = self.srtp.as_deref_mut() {
             let index = slot.index.checked_sub(self.base).ok_or(why!(dropped_refused))?;
@@ -377,9 +409,18 @@ fn rewrite(
 
 /// Puts an event's duration into the other clock's units (RFC 4733 section 2.3.5).
 #[cold]
-fn rescale(packet: &mut Packet, from: u32, to: u32) {
-    if let Some([_, _, high, low, ..]) = packet.bytes_mut().get_mut(FIXED..) {
-        let duration = TelephoneEvent::rescale(u16::from_be_bytes([*high, *low]), from, to);
-        [*high, *low] = duration.to_be_bytes();
+fn rescale(
+    conversion: &mut Option<Conversion>,
+    packet: &mut Packet,
+    header: &Header,
+    clocks: Clocks,
+    timestamp: u32,
+) {
+    let bytes = packet.bytes_mut();
+    let Some(report) = bytes.get(FIXED..).and_then(TelephoneEvent::parse) else { return };
+    let (timestamp, report) = Conversion::convert(conversion, header, report, clocks, timestamp);
+    set_timestamp(bytes, timestamp);
+    if let Some(payload) = bytes.get_mut(FIXED..FIXED + TelephoneEvent::LENGTH) {
+        payload.copy_from_slice(&report.write());
     }
 }

@@ -4,7 +4,9 @@ use super::digits::Digits;
 use super::formats::{self, Formats};
 use super::latch::{Latch, RTCP_SILENCE, SILENCE};
 use super::ports::Pair;
+use super::presses::Presses;
 use super::reception::Reception;
+use super::segments::Conversion;
 use super::timeline::Timeline;
 use super::{Agreed, Codec, Event, Format, Kind, srtp};
 use crate::base::{LegId, Random, SocketId, TimerId};
@@ -51,6 +53,8 @@ pub(super) struct Inbound {
     pub(super) srtp: Option<Box<srtp::Receive>>,
     pub(super) formats: Formats,
     pub(super) digits: Digits,
+    /// Looks whether the end of a key was lost.
+    pub(super) key_timer: Option<TimerId>,
     /// The party may send.
     pub(super) open: bool,
     /// Both descriptions are known.
@@ -86,6 +90,8 @@ pub(super) struct Outbound {
     pub(super) number: Option<u8>,
     /// `packets` at the last report.
     pub(super) reported: u64,
+    /// The event whose durations are put into another clock's units.
+    pub(super) conversion: Option<Conversion>,
     /// The payload's clock, for what the party says of jitter.
     pub(super) clock: u32,
 }
@@ -99,6 +105,7 @@ pub(super) struct Leg {
     pub(super) id: LegId,
     pub(super) kind: Kind,
     pub(super) agreed: Option<Box<Agreed>>,
+    pub(super) presses: Presses,
     pub(super) keys: Option<Box<Keys>>,
     retired: SmallVec<[u64; 2]>,
     /// Verified addresses of a web leg, the newest last.
@@ -120,6 +127,7 @@ impl Leg {
                 srtp: None,
                 formats: Formats::default(),
                 digits: Digits::default(),
+                key_timer: None,
                 open: false,
                 agreed: false,
                 latch: Latch::new(SILENCE),
@@ -144,12 +152,14 @@ impl Leg {
                 octets: 0,
                 number: None,
                 reported: 0,
+                conversion: None,
                 clock: 8000,
             },
             partner: None,
             id,
             kind,
             agreed: None,
+            presses: Presses::default(),
             keys: None,
             retired: SmallVec::new(),
             paths: SmallVec::new(),

@@ -8,9 +8,11 @@ mod latch;
 mod leg;
 mod plane;
 mod ports;
+mod presses;
 mod quality;
 mod reception;
 mod reports;
+mod segments;
 pub mod srtp;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ pub use quality::{mos, opinion};
 use crate::base::{LegId, RealmId, RouteId, SocketId};
 use crate::rtp::Keys;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// How media reaches a leg's party.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +119,15 @@ pub enum Command {
         /// The other.
         b: LegId,
     },
+    /// Press a key towards the leg's party, which has agreed on telephone-event.
+    Press {
+        /// The leg.
+        leg: LegId,
+        /// `0` to `9`, `*`, `#`, `A` to `D`.
+        digit: char,
+        /// How long.
+        duration: Duration,
+    },
     /// How does the leg's media go? Answered by [`Event::Stats`].
     Ask {
         /// The leg.
@@ -155,12 +167,14 @@ pub enum Event {
         /// Its numbers.
         stats: Box<Stats>,
     },
-    /// The leg's party pressed a key (RFC 4733): told once, at the first report that comes of it.
+    /// The leg's party pressed a key (RFC 4733): told once, when it is released.
     Digit {
         /// The leg.
         leg: LegId,
         /// `0` to `9`, `*`, `#`, `A` to `D`.
         digit: char,
+        /// How long it was pressed.
+        duration: Duration,
         /// The other leg has agreed on telephone-event: it is sent the reports.
         forwarded: bool,
     },

@@ -32,6 +32,10 @@ pub(super) enum Use {
 pub(super) enum Timer {
     Report(LegId),
     Rest(usize, u16),
+    /// The next report of a key that we press.
+    Press(LegId),
+    /// A key of the party whose end may have been lost.
+    Key(LegId),
 }
 
 /// The media plane of one shard.
@@ -58,6 +62,8 @@ pub struct Plane {
     epoch: Option<Instant>,
     // Where our own RTCP is made.
     pub(super) scratch: Packet,
+    // And our own telephone-events.
+    pub(super) spare: Packet,
     pub(super) text: Vec<u8>,
 }
 
@@ -84,6 +90,7 @@ impl Plane {
             counters: Counters::default(),
             epoch: None,
             scratch: Packet::default(),
+            spare: Packet::default(),
             text: Vec::new(),
             config,
         };
@@ -109,6 +116,7 @@ impl Plane {
             Command::Path { leg, address } => self.path(leg, address),
             Command::Keys { leg, keys } => self.keys(leg, keys),
             Command::Join { a, b } => self.join(a, b),
+            Command::Press { leg, digit, duration } => self.press(now, leg, digit, duration),
             Command::Ask { leg } => self.on_ask(leg),
             Command::Close { leg } => self.close(now, leg),
         };
@@ -171,6 +179,8 @@ impl Plane {
         while let Some(timer) = self.timers.expire(now.instant) {
             match timer {
                 Timer::Report(leg) => self.on_report_timer(now, leg),
+                Timer::Press(leg) => self.on_press_timer(now, leg),
+                Timer::Key(leg) => self.on_key_timer(now, leg),
                 Timer::Rest(realm, port) => {
                     self.ports[realm].rested(port);
                     self.refill(realm);
@@ -480,7 +490,7 @@ impl Plane {
         for path in &leg.paths {
             self.paths.remove(path);
         }
-        if let Some(timer) = leg.timer {
+        for timer in [leg.timer, leg.presses.timer(), leg.inbound.key_timer].into_iter().flatten() {
             self.timers.cancel(timer);
         }
         for source in leg.shared.iter().flatten() {

@@ -124,6 +124,24 @@ impl Timeline {
         Some(self.timestamp.wrapping_add(units(since, self.clock)))
     }
 
+    /// A place for a packet of our own, between those of the source; at `timestamp`, or at this moment.
+    pub(super) fn insert(&mut self, now: Instant, beat: Beat, timestamp: Option<u32>) -> Slot {
+        let index = self.last + 1;
+        self.last = index;
+        self.begun = true;
+        self.used.mark(index);
+        if let Some(source) = &mut self.source {
+            // What comes next follows. One that is late may find its place taken, and is lost.
+            source.offset += 1;
+        }
+        let timestamp = timestamp.unwrap_or_else(|| {
+            let next = self.next(now, beat);
+            (self.timestamp, self.clock, self.at) = (next, beat.clock, Some(now));
+            next
+        });
+        Slot { index, timestamp, splice: false }
+    }
+
     /// The place of a packet, which is taken from now on.
     #[inline]
     pub(super) fn place(&mut self, now: Instant, header: &Header, beat: Beat) -> Result<Slot, Lost> {

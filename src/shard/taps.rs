@@ -23,7 +23,7 @@ fn told_by_browser(event: &leg::Event) -> Option<&'static str> {
         leg::Event::Hold { on: false, .. } => "resume",
         // What it tells may be digits or data, and is nobody's business here.
         leg::Event::Inform { .. } => "dtmf or info",
-        leg::Event::Withdrawn { .. } | leg::Event::Asked { .. } => return None,
+        leg::Event::Withdrawn { .. } | leg::Event::Asked { .. } | leg::Event::Told { .. } => return None,
     })
 }
 
@@ -42,6 +42,8 @@ fn told_to_browser(command: &leg::Command) -> Option<String> {
             let how = if outcome.is_ok() { "ok" } else { "error" };
             format!("{how} ({what})")
         }
+        leg::Command::Told { outcome: Ok(()), .. } => "ok (info)".into(),
+        leg::Command::Told { .. } => "error (info)".into(),
         leg::Command::Inform { .. } => "dtmf, info or control".into(),
         leg::Command::Quality { .. } => return None,
     })

@@ -32,6 +32,8 @@ pub(super) struct Call {
     pub(super) theirs: Option<u64>,
     /// The browser's `hold` or `resume` that waits for its answer, by request id.
     pub(super) holding: Option<u64>,
+    /// The browser's `info` that wait for the other party's word, by request id.
+    pub(super) telling: Vec<u64>,
     /// Our `update` that waits for `accept`, until then.
     pub(super) ours: Option<TimerId>,
     /// The browser's `stats` that waits for its answer, by request id.
@@ -265,7 +267,8 @@ impl Hub {
         if let Some(timer) = call.ours {
             self.timers.cancel(timer);
         }
-        for id in [call.theirs, call.holding, call.asking].into_iter().flatten() {
+        let waiting = [call.theirs, call.holding, call.asking].into_iter().flatten();
+        for id in waiting.chain(call.telling.iter().copied()) {
             self.answer_update(call.session, id, Err(Refusal::UNKNOWN_CALL));
         }
         let (name, code) = (reason.cause.name(), reason.code);
@@ -296,6 +299,7 @@ impl Hub {
             state,
             theirs: None,
             holding: None,
+            telling: Vec::new(),
             ours: None,
             asking: None,
             quality: None,
@@ -340,9 +344,10 @@ impl Hub {
     pub(super) fn waits(&self, session: SessionId, request: u64) -> bool {
         let legs = self.sessions.get(session).map_or(&[][..], |session| &session.calls);
         legs.iter().any(|(_, leg)| {
-            self.calls
-                .get(leg)
-                .is_some_and(|call| [call.theirs, call.holding, call.asking].contains(&Some(request)))
+            self.calls.get(leg).is_some_and(|call| {
+                let one = [call.theirs, call.holding, call.asking].contains(&Some(request));
+                one || call.telling.contains(&request)
+            })
         })
     }
 

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Keys of one request.
 const MOST_DIGITS: usize = 32;
+/// Bodies of one call that wait for the other party's word.
+const MOST_TOLD: usize = 16;
 /// How long a key may be pressed, in milliseconds (W3C WebRTC section 7.2).
 const PRESS: std::ops::RangeInclusive<u32> = 40..=6_000;
 
@@ -24,7 +26,7 @@ impl Hub {
         Ok(())
     }
 
-    /// `dtmf`: keys that are not sent as media.
+    /// `dtmf`: keys that the browser does not send as media.
     pub(super) fn dtmf(&mut self, session: SessionId, request: &Request) -> Result<(), Refusal> {
         let (leg, call) = self.call(session, request)?;
         if call.state != State::Talking {
@@ -36,14 +38,15 @@ impl Hub {
         let digits = digits.filter(|digits| (1..=MOST_DIGITS).contains(&digits.len()));
         let digits = digits.filter(|_| PRESS.contains(&duration)).ok_or(Refusal::BAD_DIGITS)?;
         let duration = Duration::from_millis(u64::from(duration));
+        let spelled = request.via.as_deref() == Some("info");
         for digit in digits {
-            let notice = Box::new(Notice::Digit(Digit { digit, duration, sounds: false }));
+            let notice = Box::new(Notice::Digit(Digit { digit, duration, sounds: false, spelled }));
             self.say(leg::Event::Inform { leg, notice });
         }
         Ok(())
     }
 
-    /// `info`.
+    /// `info`: answered when the other party has taken it, or refused.
     pub(super) fn info(&mut self, session: SessionId, request: &Request) -> Result<(), Refusal> {
         let (leg, call) = self.call(session, request)?;
         if call.state != State::Talking {
@@ -56,7 +59,12 @@ impl Hub {
         if text.is_empty() || text.len() > MOST_BODY || text.contains('\0') {
             return Err(Refusal::BAD_BODY);
         }
-        let notice = Box::new(Notice::Body { kind: kind.to_owned(), text: text.to_owned() });
+        if call.telling.len() >= MOST_TOLD {
+            return Err(Refusal::TOO_MANY_TOLD);
+        }
+        call.telling.push(request.id);
+        let (kind, text) = (kind.to_owned(), text.to_owned());
+        let notice = Box::new(Notice::Body { kind, text, receipt: Some(request.id) });
         self.say(leg::Event::Inform { leg, notice });
         Ok(())
     }
@@ -87,6 +95,18 @@ impl Hub {
         }
     }
 
+    /// What became of an `info`.
+    pub(super) fn on_told(&mut self, leg: LegId, receipt: u64, outcome: Result<(), Reason>) {
+        let Some(call) = self.calls.get_mut(&leg) else { return };
+        let session = call.session;
+        let Some(place) = call.telling.iter().position(|id| *id == receipt) else {
+            self.counters.stale_commands += 1;
+            return;
+        };
+        call.telling.remove(place);
+        self.answer_later(session, receipt, outcome.map(|()| Carried::default()).map_err(Refusal::of));
+    }
+
     /// The call machine tells the browser something.
     pub(super) fn on_inform(&mut self, leg: LegId, notice: &Notice) {
         let Some(call) = self.calls.get_mut(&leg) else { return };
@@ -99,7 +119,7 @@ impl Hub {
             Notice::Held(true) => self.tell(session, &Event::Held { call }),
             Notice::Held(false) => self.tell(session, &Event::Resumed { call }),
             Notice::Control(control) => self.tell(session, &Event::Control { call, action: control.name() }),
-            Notice::Body { kind, text } => {
+            Notice::Body { kind, text, .. } => {
                 self.tell(session, &Event::Info { call, content_type: kind, body: text });
             }
             Notice::Digit(Digit { digit, duration, .. }) => {

@@ -31,6 +31,7 @@ pub(super) struct Request {
     pub(super) attach: Option<BTreeMap<String, String>>,
     pub(super) digits: Option<String>,
     pub(super) duration: Option<u32>,
+    pub(super) via: Option<String>,
     pub(super) content_type: Option<String>,
     pub(super) body: Option<String>,
     pub(super) takeover: Option<bool>,
@@ -171,6 +172,7 @@ refusals! {
     UNKNOWN_SESSION = "unknown_session", 481, "There is no such session, or it is over. Sign in again.";
     CROSSED = "wrong_state", 491, "Both sides changed the call at once; the gateway's offer goes first.";
     TOO_MANY_SESSIONS = "too_many", 0, "This user has too many sessions.";
+    TOO_MANY_TOLD = "too_many", 0, "Too many of these wait for the other party.";
     TOO_MANY_CALLS = "too_many", 0, "This session has too many calls.";
     NOT_REGISTERED = "not_registered", 403, "Register first.";
     OVERLOADED = "overloaded", 503, "The gateway takes no more.";
@@ -187,7 +189,7 @@ impl Refusal {
         Refusal {
             error: reason.cause.name(),
             code: reason.code,
-            message: "The far side refused the change.",
+            message: "The far side refused it.",
             reason: "",
         }
     }

@@ -138,7 +138,10 @@ impl Hub {
                 return Ok(Done::Later);
             }
             "dtmf" => self.dtmf(session, request)?,
-            "info" => self.info(session, request)?,
+            "info" => {
+                self.info(session, request)?;
+                return Ok(Done::Later);
+            }
             "accept" => self.accept(session, request)?,
             "disconnect" => self.end_session(now, session, SIGNED_OUT),
             "connect" => return Err(Refusal::WRONG_STATE),

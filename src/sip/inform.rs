@@ -7,7 +7,7 @@ use super::leg::{Leg, LegKey, Purpose};
 use super::stack::Ask;
 use super::transaction::ClientId;
 use super::{Flow, Stack};
-use crate::base::Now;
+use crate::base::{LegId, Now};
 use crate::leg::{Cause, Control, Digit, Event, MOST_BODY, Notice, Reason, passes};
 use sip_codec::{Message, Method, Name};
 use std::collections::VecDeque;
@@ -36,6 +36,7 @@ pub(super) struct Words {
 struct Word {
     kind: String,
     body: Vec<u8>,
+    receipt: Option<u64>,
 }
 
 impl Stack {
@@ -46,15 +47,19 @@ impl Stack {
                 kind: RELAY.to_owned(),
                 body: format!("Signal={}\r\nDuration={}\r\n", digit.digit, digit.duration.as_millis())
                     .into_bytes(),
+                receipt: None,
             },
-            Notice::Body { kind, text } => Word { kind: kind.clone(), body: text.clone().into_bytes() },
+            Notice::Body { kind, text, receipt } => {
+                Word { kind: kind.clone(), body: text.clone().into_bytes(), receipt: *receipt }
+            }
             // Control comes from SIP servers, and a hold is told by a re-INVITE.
             Notice::Control(_) | Notice::Held(_) => return,
         };
         let Some(leg) = self.legs.get_mut(key) else { return };
         if leg.up().is_none() || leg.words.waiting.len() >= MOST_WAITING {
+            let id = leg.id;
             self.counters.informs_dropped += 1;
-            return;
+            return self.tell_receipt(id, word.receipt, Err(Cause::Overloaded.into()));
         }
         leg.words.waiting.push_back(word);
         self.send_word(now, key);
@@ -81,7 +86,13 @@ impl Stack {
                     leg.words.out = Some(sent.client);
                     leg.words.waiting.push_front(word);
                 }
-                _ => self.counters.informs_dropped += 1,
+                (_, leg) => {
+                    let id = leg.map(|leg| leg.id);
+                    self.counters.informs_dropped += 1;
+                    if let Some(id) = id {
+                        self.tell_receipt(id, word.receipt, Err(Cause::Failed.into()));
+                    }
+                }
             }
         }
     }
@@ -100,7 +111,8 @@ impl Stack {
         let tries = words.tries;
         words.tries += 1;
         if !matches!(code, 401 | 407) || !self.learn(key, flow, message, tries) {
-            self.end_word(key);
+            let outcome = if code < 300 { Ok(()) } else { Err(Reason::from_code(code)) };
+            self.end_word(key, outcome);
         }
         match code {
             // Theirs is gone (RFC 3261 section 12.2.1.2).
@@ -116,14 +128,21 @@ impl Stack {
         if let Some(leg) = self.legs.get_mut(key) {
             leg.words.out = None;
         }
-        self.end_word(key);
+        self.end_word(key, Err(Reason::from_code(408)));
         self.send_word(now, key);
     }
 
-    fn end_word(&mut self, key: LegKey) {
+    fn end_word(&mut self, key: LegKey, outcome: Result<(), Reason>) {
         if let Some(leg) = self.legs.get_mut(key) {
-            leg.words.waiting.pop_front();
+            let (id, word) = (leg.id, leg.words.waiting.pop_front());
             leg.words.tries = 0;
+            self.tell_receipt(id, word.and_then(|word| word.receipt), outcome);
+        }
+    }
+
+    fn tell_receipt(&mut self, leg: LegId, receipt: Option<u64>, outcome: Result<(), Reason>) {
+        if let Some(receipt) = receipt {
+            self.tell(Event::Told { leg, receipt, outcome });
         }
     }
 
@@ -184,11 +203,11 @@ fn notice(message: &Message<'_>) -> Result<Notice, u16> {
     }
     let text = std::str::from_utf8(message.body()).ok().filter(|text| !text.contains('\0')).ok_or(400_u16)?;
     if !keys {
-        return Ok(Notice::Body { kind: kind.to_owned(), text: text.to_owned() });
+        return Ok(Notice::Body { kind: kind.to_owned(), text: text.to_owned(), receipt: None });
     }
     let digit = if essence == RELAY { relayed(text) } else { signal(text).map(|key| (key, Digit::USUAL)) };
     let (digit, duration) = digit.ok_or(400_u16)?;
-    Ok(Notice::Digit(Digit { digit, duration, sounds: false }))
+    Ok(Notice::Digit(Digit { digit, duration, sounds: false, spelled: false }))
 }
 
 /// `Signal=5` and `Duration=160`, a line each.
@@ -267,7 +286,11 @@ mod tests {
 
     #[test]
     fn bodies_pass_by_type_size_and_text() {
-        let body = Notice::Body { kind: "application/json".into(), text: "{\"a\":\"\u{e9}\"}\r\n".into() };
+        let body = Notice::Body {
+            kind: "application/json".into(),
+            text: "{\"a\":\"\u{e9}\"}\r\n".into(),
+            receipt: None,
+        };
         assert_eq!(read("application/json", "{\"a\":\"\u{e9}\"}\r\n".as_bytes()), Ok(body));
         assert_eq!(read("application/sdp", b"v=0"), Err(415));
         assert_eq!(read("image/png", b"x"), Err(415));

@@ -426,7 +426,7 @@ impl Stack {
             Command::Accept { answer, .. } => self.on_accept(now, key, &answer),
             Command::Refuse { reason, .. } => self.on_refuse(now, key, reason),
             // Nobody on this side asks for one.
-            Command::Hold { .. } => {}
+            Command::Hold { .. } | Command::Told { .. } => {}
             Command::Inform { notice, .. } => self.on_inform(now, key, &notice),
             Command::End { reason, .. } => self.on_end(now, key, reason),
         }

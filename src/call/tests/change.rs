@@ -126,6 +126,8 @@ fn a_browser_mutes_and_restarts_while_it_rings() {
     assert_eq!(listed(&answer).len(), 6, "never narrowed before the answer");
     bench.answered(dial.leg, 0, Some(&sip_sdp("96", "")));
     assert_eq!(bench.takes_answer(leg), None);
+    assert_eq!(way(&bench.takes_offer(dial.leg)), Direction::RecvOnly, "the phone has not heard of it");
+    bench.accepted(dial.leg, &sip_sdp("96", "a=sendonly\r\n"));
     bench.quiet();
 }
 

@@ -207,6 +207,12 @@ impl Bench {
                 assert!(agreed.formats.iter().all(|f| f.receive < 128 && f.send < 128));
                 self.agreed.insert(*leg, (**agreed).clone());
             }
+            media::Command::Press { leg, .. } => {
+                assert!(
+                    self.agreed[leg].send
+                        && self.agreed[leg].formats.iter().any(|f| f.codec.name == "telephone-event")
+                );
+            }
             media::Command::Path { leg, .. } | media::Command::Keys { leg, .. } => {
                 assert!(self.media_sides.contains_key(leg));
             }
@@ -393,6 +399,7 @@ fn session_of(command: &Command) -> Option<&Session> {
         Command::Refuse { .. }
         | Command::Quality { .. }
         | Command::Hold { .. }
+        | Command::Told { .. }
         | Command::Inform { .. }
         | Command::End { .. } => None,
     }

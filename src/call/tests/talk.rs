@@ -27,6 +27,15 @@ impl Bench {
         }
     }
 
+    /// Keys that media was told to press since the last look.
+    fn pressed(&mut self) -> Vec<(LegId, char)> {
+        let press = |command| match command {
+            media::Command::Press { leg, digit, .. } => Some((leg, digit)),
+            _ => None,
+        };
+        self.media.drain(..).filter_map(press).collect()
+    }
+
     fn open(&self, leg: LegId) -> (bool, bool) {
         (self.agreed[&leg].send, self.agreed[&leg].receive)
     }
@@ -37,7 +46,7 @@ fn way(session: &Session) -> Direction {
 }
 
 fn key(digit: char, sounds: bool) -> Notice {
-    Notice::Digit(Digit { digit, duration: Digit::USUAL, sounds })
+    Notice::Digit(Digit { digit, duration: Digit::USUAL, sounds, spelled: false })
 }
 
 #[test]
@@ -190,25 +199,122 @@ fn a_browser_that_is_called_holds_too_and_no_ringing_call_is_held() {
 fn keys_in_media_are_told_to_a_browser_and_made_info_for_a_phone_without_events() {
     let mut bench = Bench::new();
     let (leg, phone) = web_talks(&mut bench);
-    let digit = |leg, digit, forwarded| Input::Media(media::Event::Digit { leg, digit, forwarded });
+    let digit = |leg, digit, forwarded| {
+        Input::Media(media::Event::Digit { leg, digit, duration: Digit::USUAL, forwarded })
+    };
     bench.push(digit(phone, '5', true));
     assert_eq!(bench.takes_notice(leg), key('5', true));
     bench.push(digit(leg, '6', true));
     bench.quiet();
     bench.push(digit(leg, '7', false));
-    assert_eq!(bench.takes_notice(phone), key('7', false));
-    // INFO of either side.
+    bench.quiet();
+    assert_eq!(bench.pressed(), [(phone, '7')], "media told it to nobody, but could");
+    bench.offered(phone, Some(&sip_sdp("0", "")));
+    bench.takes_acceptance(phone);
+    bench.push(Input::Media(media::Event::Digit {
+        leg,
+        digit: '8',
+        duration: Duration::from_millis(250),
+        forwarded: false,
+    }));
+    let Notice::Digit(told) = bench.takes_notice(phone) else { panic!() };
+    assert_eq!((told.digit, told.duration.as_millis(), told.sounds), ('8', 250, false));
+    assert_eq!(bench.pressed(), []);
+}
+
+#[test]
+fn keys_told_in_words_are_pressed_where_the_other_party_has_events() {
+    let mut bench = Bench::new();
+    let (leg, phone) = web_talks(&mut bench);
+    // The browser's page is told as well, and that it sounds.
     bench.inform(phone, key('8', false));
-    assert_eq!(bench.takes_notice(leg), key('8', false));
+    assert_eq!(bench.takes_notice(leg), key('8', true));
     bench.inform(leg, key('9', false));
-    assert_eq!(bench.takes_notice(phone), key('9', false));
+    bench.quiet();
+    assert_eq!(bench.pressed(), [(leg, '8'), (phone, '9')]);
+    // Who wants INFO has it.
+    let spelled = Digit { digit: '1', duration: Digit::USUAL, sounds: false, spelled: true };
+    bench.inform(leg, Notice::Digit(spelled));
+    assert_eq!(bench.takes_notice(phone), Notice::Digit(spelled));
+    // Towards a party that is held nothing sounds.
+    bench.hold(leg, true);
+    bench.takes_offer(phone);
+    bench.inform(leg, key('2', false));
+    assert_eq!(bench.takes_notice(phone), key('2', false));
+    assert_eq!(bench.pressed(), []);
+}
+
+#[test]
+fn what_becomes_of_a_body_is_told_to_who_asks() {
+    let mut bench = Bench::new();
+    let (leg, phone) = web_talks(&mut bench);
+    let body = Notice::Body { kind: "text/plain".into(), text: "hello".into(), receipt: Some(7) };
+    bench.inform(leg, body.clone());
+    assert_eq!(bench.takes_notice(phone), body);
+    let refused = Err(Reason::from_code(415));
+    bench.event(Event::Told { leg: phone, receipt: 7, outcome: refused });
+    let told = bench.next_leg();
+    assert!(
+        matches!(told, Command::Told { leg: to, receipt: 7, outcome } if to == leg && outcome == refused),
+        "{told:?}"
+    );
+    let (leg, dial) = bench.browser_dials(&web_offer());
+    let early = Notice::Held(true);
+    bench.inform(leg, early);
+    bench.quiet();
+    assert_eq!(bench.calls.counters().informs_dropped, 1);
+    drop(dial);
+}
+
+#[test]
+fn a_browsers_direction_is_told_to_the_phone_and_refusals_are_not_repeated() {
+    let mut bench = Bench::new();
+    let (leg, phone) = web_talks(&mut bench);
+    for (way_of_browser, of_phone, sends, receives) in [
+        ("sendonly", "recvonly", true, false),
+        ("inactive", "inactive", false, false),
+        ("recvonly", "sendonly", false, true),
+        ("sendrecv", "sendrecv", true, true),
+    ] {
+        let offer = web_sdp("0 8 9 126", "actpass", "wxyz", &format!("a={way_of_browser}\r\n"));
+        bench.offered(leg, Some(&offer));
+        bench.takes_acceptance(leg);
+        let told = bench.takes_offer(phone);
+        assert!(told.to_string().contains(&format!("a={way_of_browser}\r\n")), "{told}");
+        bench.accepted(phone, &sip_sdp("0 101", &format!("a={of_phone}\r\n")));
+        bench.quiet();
+        assert_eq!(bench.open(phone), (sends, receives), "{way_of_browser}");
+    }
+    let offer = web_sdp("0 8 9 126", "actpass", "wxyz", "a=recvonly\r\n");
+    bench.offered(leg, Some(&offer));
+    bench.takes_acceptance(leg);
+    bench.takes_offer(phone);
+    bench.refused(phone, Cause::NotAcceptable);
+    bench.quiet();
+    // The phone's own change is answered by how things are.
+    bench.offered(phone, Some(&sip_sdp("0 101", "")));
+    assert_eq!(way(&bench.takes_acceptance(phone)), Direction::RecvOnly);
+    bench.quiet();
+}
+
+#[test]
+fn a_browser_that_only_listens_says_so_from_the_first() {
+    let mut bench = Bench::new();
+    let (leg, dial) = bench.browser_dials(&web_sdp("0 126", "actpass", "wxyz", "a=recvonly\r\n"));
+    assert_eq!(way(&dial.offer), Direction::RecvOnly);
+    bench.answered(dial.leg, 0, Some(&sip_sdp("0 101", "a=sendonly\r\n")));
+    bench.takes_answer(leg);
+    bench.quiet();
+    bench.offered(dial.leg, Some(&sip_sdp("0 101", "")));
+    assert_eq!(way(&bench.takes_acceptance(dial.leg)), Direction::RecvOnly);
+    bench.quiet();
 }
 
 #[test]
 fn bodies_pass_both_ways_and_control_only_to_browsers() {
     let mut bench = Bench::new();
     let (leg, phone) = web_talks(&mut bench);
-    let body = Notice::Body { kind: "text/plain".into(), text: "hello".into() };
+    let body = Notice::Body { kind: "text/plain".into(), text: "hello".into(), receipt: None };
     for (from, to) in [(leg, phone), (phone, leg)] {
         bench.inform(from, body.clone());
         assert_eq!(bench.takes_notice(to), body);

@@ -1,6 +1,7 @@
 //! Legs joined: every kind with every kind, in both directions.
 
 use super::*;
+use crate::rtp::{Class, TelephoneEvent, classify};
 
 fn kinds() -> Vec<Option<Profile>> {
     [None].into_iter().chain(PROFILES.map(Some)).collect()
@@ -207,27 +208,112 @@ fn a_key_is_told_once_whatever_becomes_of_its_packets() {
         bed.events
             .drain(..)
             .filter_map(|event| match event {
-                Event::Digit { leg, digit, forwarded } => Some((leg, digit, forwarded)),
+                Event::Digit { leg, digit, duration, forwarded } => {
+                    Some((leg, digit, duration.as_millis(), forwarded))
+                }
                 _ => None,
             })
             .collect::<Vec<_>>()
     };
     digits(&mut bed);
     for (n, end) in [(0_u16, 0), (1, 0), (2, 0x80), (3, 0x80), (4, 0x80)] {
-        bed.say(&a, &b, u64::from(n), &rtp(7, n, 1_000, EVENT, &[5, end | 0x0a, 0, 160]));
+        bed.say(&a, &b, u64::from(n), &rtp(7, n, 1_000, EVENT, &[5, end | 0x0a, 3, 32]));
     }
-    assert_eq!(digits(&mut bed), [(a.leg, '5', true)]);
+    assert_eq!(digits(&mut bed), [(a.leg, '5', 100, true)]);
     // The other leg has no events: the key is told all the same.
     let mut plain = agreed(Some(b.address));
     plain.formats.truncate(1);
     bed.agree(&b, plain);
     bed.say(&a, &b, 9, &rtp(7, 9, 4_000, EVENT, &[11, 10, 0, 160]));
-    assert_eq!(digits(&mut bed), [(a.leg, '#', false)]);
+    assert_eq!(digits(&mut bed), [], "it is pressed");
+    bed.ms(250);
+    assert_eq!(digits(&mut bed), [(a.leg, '#', 40, false)], "its end was lost");
     // Held, nothing is heard, and no key is told.
     let closed = Agreed { receive: false, ..agreed(Some(a.address)) };
     bed.agree(&a, closed);
     bed.say(&a, &b, 10, &rtp(7, 10, 9_000, EVENT, &[1, 10, 0, 160]));
     assert_eq!(digits(&mut bed), []);
+}
+
+/// Reports that went to a party: sequence number, timestamp, marker, and what they say.
+fn reports(bed: &mut Bed, to: &Party) -> Vec<(u16, u32, bool, TelephoneEvent)> {
+    let sent = std::mem::take(&mut bed.sent);
+    let rtp = sent.into_iter().filter(|(_, address, _)| *address == to.address).map(|(_, _, bytes)| bytes);
+    rtp.filter(|bytes| classify(bytes) == Class::Rtp)
+        .map(|bytes| {
+            let clear = to.open(0, &bytes);
+            let header = Header::parse(&clear).unwrap();
+            let report = TelephoneEvent::parse(&clear[12..]).unwrap();
+            (header.sequence, header.timestamp, header.marker, report)
+        })
+        .collect()
+}
+
+fn press(bed: &mut Bed, to: &Party, digit: char, ms: u64) {
+    let duration = Duration::from_millis(ms);
+    bed.command(Command::Press { leg: to.leg, digit, duration });
+}
+
+#[test]
+fn keys_told_in_words_are_sent_between_the_sound_each_once_and_in_order() {
+    for profile in kinds() {
+        let mut bed = Bed::small();
+        let (a, b) = bed.pair(None, profile);
+        let (mut heard, mut told) = (Vec::new(), Vec::new());
+        for (digit, ms) in [('1', 100), ('#', 165), ('1', 40)] {
+            press(&mut bed, &b, digit, ms);
+        }
+        for n in 0..50_u16 {
+            let clear = rtp(7, n, 160 * u32::from(n), PCMU, b"sound");
+            heard.push(Header::parse(&bed.say(&a, &b, 0, &clear).unwrap()).unwrap());
+            told.extend(reports(&mut bed, &b));
+            bed.ms(20);
+        }
+        let keys: Vec<_> = told.iter().filter(|report| report.2).map(|report| report.3.event).collect();
+        assert_eq!(keys, [1, 11, 1]);
+        let ends: Vec<_> = told.iter().filter(|t| t.3.end).map(|t| (t.3.event, t.3.duration)).collect();
+        assert_eq!(ends, [vec![(1, 800); 3], vec![(11, 1_320); 3], vec![(1, 320); 3]].concat());
+        // One timeline, each number once, the sound's steps as ever.
+        let mut numbers: Vec<u16> =
+            heard.iter().map(|h| h.sequence).chain(told.iter().map(|t| t.0)).collect();
+        let count = numbers.len();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!((numbers.len(), usize::from(numbers[count - 1] - numbers[0]) + 1), (count, count));
+        assert!(heard.windows(2).all(|two| two[1].timestamp.wrapping_sub(two[0].timestamp) == 160));
+        let stamps: Vec<u32> = told.iter().map(|report| report.1).collect();
+        assert_eq!(
+            stamps.iter().collect::<std::collections::BTreeSet<_>>().len(),
+            3,
+            "one a key: {stamps:?}"
+        );
+    }
+}
+
+#[test]
+fn a_long_key_is_told_in_segments_and_one_to_nowhere_not_at_all() {
+    let mut bed = Bed::small();
+    let (_, b) = bed.pair(None, Some(PROFILES[0]));
+    let wide = vec![format("opus", 48_000, 111), format("telephone-event", 48_000, 110)];
+    bed.agree(&b, Agreed { formats: wide, ..agreed(None) });
+    press(&mut bed, &b, '5', 3_000);
+    bed.ms(3_500);
+    let told = reports(&mut bed, &b);
+    let full: Vec<u32> = told.iter().filter(|t| t.3.duration == 0xffff).map(|t| t.1 - told[0].1).collect();
+    assert_eq!(full, [0, 0xffff]);
+    let ends: Vec<_> = told.iter().filter(|t| t.3.end).map(|t| (t.1 - told[0].1, t.3.duration)).collect();
+    assert_eq!(ends, [(2 * 0xffff, 144_000_u32.wrapping_sub(2 * 0xffff) as u16); 3]);
+    assert_eq!(told.iter().filter(|report| report.2).count(), 1, "a new segment has no marker");
+    bed.agree(&b, Agreed { send: false, ..agreed(None) });
+    let counted = bed.counted(|bed| (0..3).for_each(|_| press(bed, &b, '1', 100)));
+    assert_eq!(counted, [("presses_refused", 3)]);
+    // As many as wait, and no more.
+    bed.agree(&b, agreed(None));
+    let counted = bed.counted(|bed| (0..70).for_each(|_| press(bed, &b, '1', 100)));
+    assert_eq!(counted, [("presses", 1), ("presses_refused", 5)]);
+    let closed = bed.counted(|bed| bed.command(Command::Close { leg: b.leg }));
+    assert!(!closed.iter().any(|(name, _)| *name == "presses"));
+    bed.ms(1_000);
 }
 
 #[test]

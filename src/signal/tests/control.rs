@@ -54,7 +54,8 @@ fn keys_go_one_by_one_in_order() {
     let leg = desk.talk(alice, "c");
     desk.does(alice, &json!({"type": "dtmf", "id": 2, "call": "c", "digits": "1a#", "duration": 120}));
     for expected in ['1', 'A', '#'] {
-        let digit = Digit { digit: expected, duration: Duration::from_millis(120), sounds: false };
+        let digit =
+            Digit { digit: expected, duration: Duration::from_millis(120), sounds: false, spelled: false };
         assert_eq!(informed(&mut desk), (leg, Notice::Digit(digit)));
     }
     for digits in ["", "x", "1 2", "1\r\n2", &"1".repeat(33)] {
@@ -74,8 +75,8 @@ fn bodies_pass_by_type_and_size() {
     let leg = desk.talk(alice, "c");
     let info = |kind: &str, body: &str| json!({"type": "info", "id": 2, "call": "c", "content_type": kind, "body": body});
     let form = "application/x-www-form-urlencoded";
-    desk.does(alice, &info(form, "a=1&b=2"));
-    let body = Notice::Body { kind: form.into(), text: "a=1&b=2".into() };
+    desk.text(alice, &info(form, "a=1&b=2").to_string());
+    let body = Notice::Body { kind: form.into(), text: "a=1&b=2".into(), receipt: Some(2) };
     assert_eq!(informed(&mut desk), (leg, body));
     let long = "a".repeat(8_193);
     for (kind, body) in [
@@ -91,11 +92,41 @@ fn bodies_pass_by_type_and_size() {
 }
 
 #[test]
+fn a_body_is_answered_when_the_other_party_took_or_refused_it() {
+    let mut desk = Desk::new();
+    let alice = desk.sign_in(1, "alice");
+    let leg = desk.talk(alice, "c");
+    let info = |id: u64| {
+        json!({"type": "info", "id": id, "call": "c", "content_type": "text/plain", "body": "a"}).to_string()
+    };
+    for id in 10..26 {
+        desk.text(alice, &info(id));
+        informed(&mut desk);
+    }
+    let more: Value = serde_json::from_str(&info(26)).unwrap();
+    assert_eq!(desk.fails(alice, &more), "too_many");
+    desk.command(Command::Told { leg, receipt: 11, outcome: Err(Reason::from_code(415)) });
+    let (_, answer) = desk.sent();
+    assert_eq!((answer["id"].as_u64(), answer["code"].as_u64()), (Some(11), Some(415)));
+    assert_eq!(answer["error"], "not_acceptable");
+    desk.command(Command::Told { leg, receipt: 10, outcome: Ok(()) });
+    assert_eq!(desk.sent().1, json!({"type": "ok", "id": 10}));
+    // A second word, or one on nothing, is ignored.
+    desk.command(Command::Told { leg, receipt: 10, outcome: Ok(()) });
+    // The call's end answers the rest.
+    desk.command(Command::End { leg, reason: Cause::Hangup.into() });
+    for id in 12..26 {
+        let (_, answer) = desk.sent();
+        assert_eq!((answer["id"].as_u64(), answer["error"].as_str()), (Some(id), Some("unknown_call")));
+    }
+}
+
+#[test]
 fn what_the_other_party_tells_is_told_in_order() {
     let mut desk = Desk::new();
     let alice = desk.sign_in(1, "alice");
     let leg = desk.talk(alice, "c");
-    let digit = Digit { digit: '5', duration: Duration::from_millis(160), sounds: true };
+    let digit = Digit { digit: '5', duration: Duration::from_millis(160), sounds: true, spelled: false };
     for (notice, event) in [
         (Notice::Held(true), json!({"type": "held", "call": "c"})),
         (Notice::Held(false), json!({"type": "resumed", "call": "c"})),
@@ -103,7 +134,7 @@ fn what_the_other_party_tells_is_told_in_order() {
         (Notice::Control(Control::Talk), json!({"type": "control", "call": "c", "action": "talk"})),
         (Notice::Control(Control::Hold), json!({"type": "control", "call": "c", "action": "hold"})),
         (
-            Notice::Body { kind: "application/json".into(), text: "{}".into() },
+            Notice::Body { kind: "application/json".into(), text: "{}".into(), receipt: None },
             json!({"type": "info", "call": "c", "content_type": "application/json", "body": "{}"}),
         ),
     ] {

@@ -4,7 +4,7 @@ use super::*;
 use crate::leg::{Attach, Control, Digit, Notice};
 
 fn digit(digit: char) -> Notice {
-    Notice::Digit(Digit { digit, duration: Duration::from_millis(100), sounds: false })
+    Notice::Digit(Digit { digit, duration: Duration::from_millis(100), sounds: false, spelled: false })
 }
 
 fn inform(leg: LegId, notice: Notice) -> Command {
@@ -49,7 +49,11 @@ fn keys_arrive_once_and_in_order_whatever_is_lost() {
 fn bodies_arrive_as_they_were_and_the_queue_is_bounded() {
     let mut net = Net::pair(1);
     let (out, leg) = net.call();
-    let body = Notice::Body { kind: "application/json".into(), text: "{\"a\":\r\n\"\u{e9}\"}".into() };
+    let body = Notice::Body {
+        kind: "application/json".into(),
+        text: "{\"a\":\r\n\"\u{e9}\"}".into(),
+        receipt: None,
+    };
     net.command(0, inform(out, body.clone()));
     net.command(1, inform(leg, body.clone()));
     net.run(seconds(1));
@@ -117,9 +121,43 @@ fn info_is_answered_by_what_it_carries() {
         ask(&mut net, cseq, "INFO", headers, body);
         assert!(net.last(A, "SIP/2.0").starts_with(&format!("SIP/2.0 {code}")), "{headers}{body}");
     }
-    let form = Notice::Body { kind: "application/x-www-form-urlencoded".into(), text: "a=1&b=%20".into() };
+    let form = Notice::Body {
+        kind: "application/x-www-form-urlencoded".into(),
+        text: "a=1&b=%20".into(),
+        receipt: None,
+    };
     assert_eq!(notices(&net, 0), [digit('5'), form]);
     assert!(header(&net.last(A, "SIP/2.0 415"), "Accept").contains("application/dtmf-relay"));
+}
+
+#[test]
+fn a_refused_body_is_told_and_the_next_one_goes() {
+    let (mut net, _) = scripted();
+    let leg = net.nodes[0]
+        .events
+        .iter()
+        .find_map(|e| matches!(e, Event::Answered { .. }).then(|| e.leg()))
+        .unwrap();
+    let body = |receipt| Notice::Body { kind: "text/plain".into(), text: "x".into(), receipt };
+    for receipt in [Some(1), None, Some(2), Some(3)] {
+        net.command(0, inform(leg, body(receipt)));
+    }
+    for code in [415, 415, 200] {
+        net.run(Duration::from_millis(100));
+        let info = net.take("INFO").remove(0);
+        net.answer(&info, code, "b", &[], None);
+    }
+    // Nobody answers the last one.
+    net.run(seconds(40));
+    let told: Vec<_> = net.nodes[0]
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Told { receipt, outcome, .. } => Some((*receipt, outcome.map_err(|reason| reason.code))),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [(1, Err(415)), (2, Ok(())), (3, Err(408))]);
 }
 
 #[test]

@@ -345,6 +345,7 @@ fn name(event: &Event) -> String {
         // A browser's alone.
         Event::Lost { .. } | Event::Found { .. } | Event::Asked { .. } => "a browser's word".into(),
         Event::Hold { on, .. } => format!("Hold {on}"),
+        Event::Told { receipt, outcome, .. } => format!("Told {receipt} {}", outcome.is_ok()),
         Event::Inform { notice, .. } => format!("Inform {notice:?}"),
         Event::Ended { reason, .. } => format!("Ended {} {}", reason.cause.name(), reason.code),
     }

@@ -272,7 +272,7 @@ export class Call extends Emitter {
     const press = () => {
       const senders = via === 'auto' ? (this.#pc?.getSenders?.() ?? []) : [];
       const sender = senders.find(({ dtmf }) => dtmf?.canInsertDTMF);
-      return sender ? this.#play(sender.dtmf, tones, duration, gap) : this.#spell(tones, duration, gap);
+      return sender ? this.#play(sender.dtmf, tones, duration, gap) : this.#spell(tones, duration, gap, via === 'info' ? via : undefined);
     };
     return (this.#keys = this.#keys.then(press, press));
   }
@@ -286,15 +286,15 @@ export class Call extends Emitter {
     return Promise.race([played, this.ended.then(() => {})]);
   }
 
-  async #spell(tones, duration, gap) {
+  async #spell(tones, duration, gap, via) {
     for (const tone of tones) {
-      if (tone !== ',') await this.#line.request('dtmf', { call: this.id, digits: tone, duration });
+      if (tone !== ',') await this.#line.request('dtmf', { call: this.id, digits: tone, duration, via });
       await new Promise((resolve) => setTimeout(resolve, tone === ',' ? 2_000 : duration + gap));
     }
   }
 
   /**
-   * Tells the other party something (SIP INFO).
+   * Tells the other party something (SIP INFO). Resolves when it has taken it; rejects by its refusal.
    * @param {string} contentType a form, JSON or text @param {string} body
    */
   async info(contentType, body) {
@@ -663,6 +663,8 @@ class PollWay {
   #stop = new AbortController();
   /** Requests keep their order. */
   #queue = Promise.resolve();
+  /** So do those that wait for the far side's word. */
+  #told = Promise.resolve();
 
   constructor(url, sink) {
     this.#base = new URL('.', url.replace(/^ws/, 'http')).href;
@@ -682,13 +684,15 @@ class PollWay {
   send(message) {
     this.#leaving ||= message.type === 'disconnect';
     // A request that breaks off may arrive all the same, even after its repetition: never twice.
-    const sent = this.#queue.then(() => this.#left || this.#fetch('messages', { ...message, again: true }));
+    const turn = message.type === 'info' ? Promise.all([this.#queue, this.#told]) : this.#queue;
+    const sent = turn.then(() => this.#left || this.#fetch('messages', { ...message, again: true }));
     const done = sent.then(
       (reply) => this.#left || this.#take(reply),
       () => this.#sink.lost(this),
     );
-    // The answer to an `update` comes when the far side has decided; a hang-up must not wait for that.
-    if (message.type !== 'update') this.#queue = done;
+    // The answer to these comes when the far side has decided; a hang-up must not wait for that.
+    if (message.type === 'info') this.#told = done;
+    else if (message.type !== 'update') this.#queue = done;
   }
 
   /** Nothing more is heard; nothing more is said but a farewell. */
