@@ -187,6 +187,10 @@ impl Call {
         if half.is_web() && !other.is_web() {
             other.far = half.party_direction();
         }
+        if half.is_sip() {
+            // What met this change of theirs need not wait for it any more.
+            self.end_backoff(core);
+        }
         self.join(core);
         self.settle_codecs(core);
     }
@@ -288,6 +292,14 @@ impl Call {
         if let State::Talking(talking) = &mut self.state {
             talking.retry = None;
             self.settle_codecs(core);
+        }
+    }
+
+    fn end_backoff(&mut self, core: &mut Core) {
+        if let State::Talking(talking) = &mut self.state
+            && let Some(timer) = talking.retry.take()
+        {
+            core.wheel.cancel(timer);
         }
     }
 
@@ -403,7 +415,8 @@ impl Half {
         let deaf = !other.codecs().any(|codec| *codec == ours);
         let near = self.is_web() && !other.is_web();
         let lacking = near && !self.codecs().any(|codec| *codec == theirs);
-        if !deaf && !lacking && !(near && self.is_uneven(other)) {
+        let uneven = near && self.is_uneven(other);
+        if !(deaf || lacking || uneven) {
             return None;
         }
         let usable = self.usable();

@@ -54,18 +54,18 @@ mod tests {
     }
 
     /// Two blocks: three octets from 960 units ago, and the primary one.
-    const TWO: [u8; 9] = [0x80 | 111, 0x0f, 0x00, 3, 111, 1, 2, 3, 4];
+    const TWO: [u8; 9] = [0x80 + 111, 0x0f, 0x00, 3, 111, 1, 2, 3, 4];
 
     #[test]
     fn blocks_get_the_other_sides_number_and_keep_all_else() {
         let mut payload = TWO;
         assert_eq!(renumber(&mut payload, opus), Ok(()));
-        assert_eq!(payload, [0x80 | 96, 0x0f, 0x00, 3, 96, 1, 2, 3, 4]);
+        assert_eq!(payload, [0x80 + 96, 0x0f, 0x00, 3, 96, 1, 2, 3, 4]);
         let mut alone = [111, 9, 9];
         assert_eq!(renumber(&mut alone, opus), Ok(()));
         assert_eq!(alone, [96, 9, 9]);
         // A primary block of nothing: the sender pauses.
-        let mut pause = [0x80 | 111, 0, 0, 1, 111, 7];
+        let mut pause = [0x80 + 111, 0, 0, 1, 111, 7];
         assert_eq!(renumber(&mut pause, opus), Ok(()));
     }
 
@@ -73,7 +73,7 @@ mod tests {
     fn a_block_of_another_payload_type_refuses_the_whole_payload() {
         for place in [0, 4] {
             let mut payload = TWO;
-            payload[place] = (payload[place] & 0x80) | 101;
+            payload[place] = (payload[place] & 0x80) + 101;
             let before = payload;
             assert_eq!(renumber(&mut payload, opus), Err(Broken::Unknown));
             assert_eq!(payload, before, "and leaves it");
@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(renumber(&mut [], opus), Err(Broken::Malformed));
         // No last header, in every length.
         for length in 1..4 * MOST_BLOCKS + 9 {
-            let mut endless = vec![0x80 | 111; length];
+            let mut endless = vec![0x80 + 111; length];
             assert_eq!(renumber(&mut endless, opus), Err(Broken::Malformed), "{length}");
         }
         // Cut anywhere before the redundant block's end.
@@ -95,10 +95,10 @@ mod tests {
             assert_eq!(cut, TWO[..length]);
         }
         // The longest length that ten bits say.
-        let mut long = [0x80 | 111, 0, 0x03, 0xff, 111, 0];
+        let mut long = [0x80 + 111, 0, 0x03, 0xff, 111, 0];
         assert_eq!(renumber(&mut long, opus), Err(Broken::Malformed));
         // As many blocks as may be, and one more.
-        let header = [0x80 | 111, 0, 0, 0];
+        let header = [0x80 + 111, 0, 0, 0];
         let mut most = [header.repeat(MOST_BLOCKS - 1), vec![111]].concat();
         assert_eq!(renumber(&mut most, opus), Ok(()));
         let mut more = [header.repeat(MOST_BLOCKS), vec![111]].concat();

@@ -1,10 +1,13 @@
 //! baresip: a real softphone that answers by itself, plays a tone and records what it hears.
 
 use super::process::Process;
-use super::scene::{Scene, free_port};
+use super::scene::{PATIENCE, Scene, free_port};
 use super::tone::{self, Heard};
 use super::wav;
+use serde_json::json;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -12,12 +15,14 @@ use std::process::Command;
 pub struct Baresip {
     _process: Process,
     folder: PathBuf,
+    /// Where it takes commands.
+    control: u16,
 }
 
 impl Baresip {
     /// Registers `user` of `test.local` at a registrar's port; plays `hz` in calls.
     pub fn start(scene: &Scene, user: &str, registrar: u16, hz: u32) -> Baresip {
-        let sip = free_port();
+        let (sip, control) = (free_port(), free_port());
         let (first, last) = (free_port(), free_port() + 1);
         let account = format!(
             "<sip:{user}@test.local;transport=udp>;auth_user={user};auth_pass={user}pw;\
@@ -27,6 +32,7 @@ impl Baresip {
         scene.write("baresip/accounts", account);
         scene.write("baresip/contacts", "");
         let config = include_str!("baresip.cfg")
+            .replace("@CONTROL@", &control.to_string())
             .replace("@SIP@", &sip.to_string())
             .replace("@RTP@", &format!("{first}-{last}"))
             .replace("@HZ@", &hz.to_string())
@@ -35,7 +41,29 @@ impl Baresip {
         let folder = config.parent().unwrap().to_owned();
         let process =
             Process::start(scene, "baresip", Command::new("baresip").arg("-v").arg("-f").arg(&folder));
-        Baresip { _process: process, folder }
+        Baresip { _process: process, folder, control }
+    }
+
+    /// A command of its menu (`hold`, `resume`, `hangup`), as a netstring of JSON; panics unless it says that it did it.
+    #[track_caller]
+    pub fn command(&self, command: &str) {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.control)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let json = json!({"command": command, "params": "", "token": command}).to_string();
+        write!(stream, "{}:{json},", json.len()).unwrap();
+        // Events of the call come in between.
+        let (mut heard, mut bytes) = (String::new(), [0; 4_096]);
+        while !heard.contains("\"response\":true") {
+            let size = stream.read(&mut bytes).unwrap();
+            assert!(size > 0, "baresip hangs up on {command}: {heard}");
+            heard += &String::from_utf8_lossy(&bytes[..size]);
+        }
+        assert!(heard.contains("\"ok\":true"), "baresip on {command}: {heard}");
+    }
+
+    /// Samples that it has decoded so far.
+    pub fn decoded(&self) -> u64 {
+        self.recording().and_then(|path| fs::metadata(path).ok()).map_or(0, |file| file.len())
     }
 
     /// Waits until its recording ends with this tone; panics with what it hears instead.
@@ -46,10 +74,14 @@ impl Baresip {
 
     /// The end of what it has decoded and recorded.
     fn hear(&self) -> Option<Heard> {
-        let recording =
-            fs::read_dir(&self.folder).ok()?.flatten().map(|entry| entry.path()).find(|path| {
-                path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("-dec.wav"))
-            })?;
-        wav::hear_tail(&recording)
+        wav::hear_tail(&self.recording()?)
+    }
+
+    fn recording(&self) -> Option<PathBuf> {
+        fs::read_dir(&self.folder)
+            .ok()?
+            .flatten()
+            .map(|entry| entry.path())
+            .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("-dec.wav")))
     }
 }

@@ -46,7 +46,7 @@ impl Browser {
             "no node_modules in tests/interop; tests/run installs them"
         );
         command.arg(folder.join("browser.mjs")).arg(tone).arg(scene.path(name));
-        let mut driver = Process::start(scene, name, &mut command);
+        let mut driver = Process::start(scene, name, &command);
         let ready: Value = serde_json::from_str(&driver.line(|line| line.starts_with('{'))).unwrap();
         let group = ready["ready"].as_u64().expect("the browser's id") as u32;
         Browser { name: name.into(), driver, group, last_id: 0, faults: Vec::new() }
@@ -292,6 +292,11 @@ impl Browser {
     #[track_caller]
     pub fn info(&mut self, kind: &str, body: &str) {
         self.must(json!({"do": "info", "kind": kind, "body": body}));
+    }
+
+    /// The same, where it may be refused.
+    pub fn try_info(&mut self, kind: &str, body: &str) -> Result<(), Failure> {
+        self.ask(json!({"do": "info", "kind": kind, "body": body})).map(drop)
     }
 
     /// What came with each event of this name so far.

@@ -9,6 +9,7 @@ use super::scene::{Scene, free_port, until};
 use super::sipp;
 use serde_json::json;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 /// What the browser's microphone hears.
 const WEB: f32 = 1_000.0;
@@ -138,8 +139,10 @@ fn bodies_attached_data_keys_and_control_pass_by_info_and_notify() {
     phone.call(callee.far_media("INVITE"));
     phone.assert_hears("the SIP phone", WEB);
     browser.info("application/json", "{\"answer\":42}");
+    let refusal = browser.try_info("text/plain", "hello").unwrap_err();
+    assert_eq!((refusal.name.as_str(), refusal.code), ("not_acceptable", 415));
     // The far side has no telephone-event: the browser's own becomes INFO.
-    browser.dtmf("5", &json!({}));
+    browser.dtmf("5", &json!({"duration": 300}));
     await_event(&mut browser, "info", 1);
     let info = &browser.details("info")[0];
     assert_eq!(info["contentType"], "application/x-www-form-urlencoded");
@@ -214,4 +217,139 @@ fn two_calls_of_one_page_are_swapped() {
     browser.assert_hears(SIP);
     browser.hangup();
     callees.iter_mut().for_each(sipp::Sipp::assert_success);
+}
+
+#[test]
+fn sipp_goes_every_way_and_each_hears_what_the_direction_says() {
+    let scene = Scene::new("calls_directions");
+    let phone = Phone::new(SIP);
+    let mut callee = sipp::Plan::new(&scene, "sipp", "uas-directions").rtp(phone.port).listen();
+    let (_gateway, mut browser) = signed_in(&scene, callee.port);
+    browser.dial("bob");
+    phone.call(callee.far_media("INVITE"));
+    phone.assert_hears("the SIP phone", WEB);
+    browser.assert_hears(SIP);
+    // It only sends: music on hold.
+    browser.info("text/plain", "next");
+    await_event(&mut browser, "held", 1);
+    phone.await_silence();
+    browser.assert_hears(SIP);
+    // Nothing either way, though the phone plays on.
+    browser.info("text/plain", "next");
+    browser.assert_silent();
+    phone.await_silence();
+    // It only hears: that is no hold.
+    browser.info("text/plain", "next");
+    await_event(&mut browser, "resumed", 1);
+    phone.assert_hears("the SIP phone", WEB);
+    browser.assert_silent();
+    browser.info("text/plain", "next");
+    browser.assert_hears(SIP);
+    phone.assert_hears("the SIP phone", WEB);
+    assert_eq!(phone.losses_and_sources().1, 1, "one source all along");
+    assert_eq!((browser.details("held").len(), browser.details("resumed").len()), (1, 1));
+    browser.hangup();
+    callee.assert_success();
+}
+
+#[test]
+fn holds_that_cross_are_both_refused_and_both_applied_in_the_end() {
+    let scene = Scene::new("calls_glare");
+    let phone = Phone::new(SIP);
+    let mut callee = sipp::Plan::new(&scene, "sipp", "uas-glares").rtp(phone.port).listen();
+    let (_gateway, mut browser) = signed_in(&scene, callee.port);
+    browser.dial("bob");
+    phone.call(callee.far_media("INVITE"));
+    phone.assert_hears("the SIP phone", WEB);
+    browser.hold();
+    await_event(&mut browser, "held", 1);
+    phone.await_silence();
+    browser.assert_silent();
+    // Refused alone, a change comes again after 2.1 to 4 s (RFC 3261 section 14.1: the Call-ID is ours).
+    let start = Instant::now();
+    browser.resume();
+    let waited = start.elapsed().as_secs_f32();
+    assert!((2.0..5.0).contains(&waited), "{waited} s");
+    // It holds still: its music is heard, nothing goes to it.
+    browser.assert_hears(SIP);
+    phone.await_silence();
+    browser.hangup();
+    callee.assert_success();
+}
+
+#[test]
+fn keys_told_by_info_sound_at_a_phone_each_once_and_as_long() {
+    let scene = Scene::new("calls_info_keys");
+    let (carrier, exchange) = (free_port(), free_port());
+    let gateway = Plan::new(&scene)
+        .trunk("carrier", carrier, "")
+        .trunk("exchange", exchange, "")
+        .route("carrier", "", "exchange")
+        .start();
+    let (near, far) = (Phone::new(500.0), Phone::new(1_200.0));
+    let mut callee = sipp::Plan::new(&scene, "callee", "uas").port(exchange).rtp(far.port).listen();
+    let plan = sipp::Plan::new(&scene, "caller", "uac-keys").port(carrier).rtp(near.port).pause_ms(3_000);
+    let mut caller = plan.call(gateway.sip, "ann", "bob");
+    far.call(callee.far_media("INVITE"));
+    near.call(caller.far_media("SIP/2.0 200"));
+    far.assert_hears("the callee", 500.0);
+    far.assert_keys("5*#A");
+    assert_eq!(far.key_ms(), [250, 100, 160, 160]);
+    far.assert_hears("the callee, as before", 500.0);
+    assert_eq!(far.losses_and_sources().1, 1);
+    caller.assert_success();
+    callee.assert_success();
+}
+
+#[test]
+fn keys_that_sound_are_told_by_info_to_a_phone_without_events() {
+    let scene = Scene::new("calls_keys_info");
+    let phone = Phone::new(SIP);
+    let mut callee = sipp::Plan::new(&scene, "sipp", "uas-keys").rtp(phone.port).listen();
+    let (_gateway, mut browser) = signed_in(&scene, callee.port);
+    browser.dial("bob");
+    phone.call(callee.far_media("INVITE"));
+    phone.assert_hears("the SIP phone", WEB);
+    browser.dtmf("1*1D", &json!({}));
+    until("the last key", || callee.messages().contains("Signal=D").then_some(()));
+    browser.hangup();
+    callee.assert_success();
+}
+
+#[test]
+fn baresip_holds_chromium_and_resumes() {
+    let scene = Scene::new("calls_baresip_holds");
+    let kamailio = Kamailio::start(&scene, free_port());
+    let baresip = Baresip::start(&scene, "carol", kamailio.port, 440);
+    kamailio.registered("carol");
+    let gateway = Plan::new(&scene)
+        .trunk("kamailio", kamailio.port, "test.local")
+        .registered("alice", "kamailio")
+        .start();
+    let mut browser = Browser::start(&scene, "browser", WEB);
+    browser.open(&gateway.url("/"));
+    browser.register("alice");
+    browser.dial("carol");
+    browser.await_answer();
+    browser.assert_hears(440.0);
+    baresip.assert_hears(WEB);
+    for round in 1..=2 {
+        baresip.command("hold");
+        await_event(&mut browser, "held", round);
+        until("no more sound at baresip", || {
+            let before = baresip.decoded();
+            std::thread::sleep(Duration::from_millis(300));
+            (baresip.decoded() == before).then_some(())
+        });
+        baresip.command("resume");
+        await_event(&mut browser, "resumed", round);
+        browser.assert_hears(440.0);
+        baresip.assert_hears(WEB);
+    }
+    // The browser holds who may hold it.
+    browser.hold();
+    browser.assert_silent();
+    browser.resume();
+    browser.assert_hears(440.0);
+    browser.hangup();
 }

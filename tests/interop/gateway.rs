@@ -79,6 +79,13 @@ impl<'a> Plan<'a> {
         self
     }
 
+    /// Web media on another address, too.
+    pub fn web_too(mut self, address: &str) -> Self {
+        let more = format!("[media]\nweb_listen = [\"{address}\"]\n");
+        self.text = self.text.replacen("[media]\n", &more, 1);
+        self
+    }
+
     /// A SIP server at `port`, called `name`, for `domain`.
     pub fn trunk(mut self, name: &str, port: u16, domain: &str) -> Self {
         let domain = if domain.is_empty() { String::new() } else { format!("domain = \"{domain}\"\n") };

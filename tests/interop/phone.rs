@@ -54,6 +54,8 @@ struct Ear {
     from: Option<SocketAddr>,
     keys: String,
     key_at: Option<u32>,
+    /// How long each was pressed at the most, in milliseconds.
+    key_ms: Vec<u32>,
 }
 
 impl Phone {
@@ -91,6 +93,11 @@ impl Phone {
     /// The keys that it has heard.
     pub fn keys(&self) -> String {
         self.state.heard.lock().unwrap().keys.clone()
+    }
+
+    /// How long each of them was pressed, in milliseconds.
+    pub fn key_ms(&self) -> Vec<u32> {
+        self.state.heard.lock().unwrap().key_ms.clone()
     }
 
     /// Waits until it has heard these keys, all and no others.
@@ -221,6 +228,11 @@ impl Ear {
         let timestamp = u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]);
         if self.key_at.replace(timestamp) != Some(timestamp) {
             self.keys.push(KEYS.chars().nth(usize::from(packet[12])).unwrap_or('?'));
+            self.key_ms.push(0);
+        }
+        let units = u32::from(u16::from_be_bytes([packet[14], packet[15]]));
+        if let Some(ms) = self.key_ms.last_mut() {
+            *ms = units / (RATE / 1_000);
         }
     }
 

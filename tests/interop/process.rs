@@ -20,9 +20,10 @@ pub struct Process {
 
 impl Process {
     /// Starts `command`; its output goes to `<name>.out` and `<name>.err` in the scene, and stdout also to `line`.
-    pub fn start(scene: &Scene, name: &str, command: &mut Command) -> Process {
+    pub fn start(scene: &Scene, name: &str, command: &Command) -> Process {
         let errors = File::create(scene.path(&format!("{name}.err"))).unwrap();
-        let mut child = command
+        let mut child = scene
+            .inside(command)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors)

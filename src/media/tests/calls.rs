@@ -372,8 +372,8 @@ fn blocks_of_redundancy_are_renumbered_and_hostile_ones_dropped() {
         (11, two(110), "dropped_codec"),
         (12, two(63), "dropped_codec"),
         (13, two(8), "dropped_codec"),
-        (14, vec![0x80 | 111, 0, 3, 0xff, 111, 0], "dropped_malformed"),
-        (15, vec![0x80 | 111; 1_200], "dropped_malformed"),
+        (14, vec![0x80 + 111, 0, 3, 0xff, 111, 0], "dropped_malformed"),
+        (15, vec![0x80 + 111; 1_200], "dropped_malformed"),
         (16, vec![0x80], "dropped_codec"),
     ] {
         assert_eq!(say(index, &payload), (None, vec![(why, 1)]), "{index}");
