@@ -199,7 +199,10 @@ export class Call extends Emitter<CallEvents> {
   resume(): Promise<void>;
   /** Presses keys: `0-9A-D*#`, and `,` for a pause of two seconds. Resolves when the last one is out. */
   dtmf(digits: string, options?: KeyOptions): Promise<void>;
-  /** Tells the other party something (SIP INFO): a form, JSON or text of at most 8192 bytes. */
+  /**
+   * Tells the other party something (SIP INFO): a form, JSON or text of at most 8192 bytes. Resolves when it has taken it;
+   * rejects by its refusal (`not_acceptable`, `no_answer`, …), with its SIP code.
+   */
   info(contentType: string, body: string): Promise<void>;
   /** An ICE restart. Done without being asked when the sound breaks off. */
   restart(): Promise<void>;
