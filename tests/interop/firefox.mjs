@@ -13,7 +13,10 @@ mkdirSync(folder, { recursive: true });
 const log = createWriteStream(join(folder, 'browser.log'));
 const profile = mkdtempSync(join(tmpdir(), 'bridgehead-firefox-'));
 
+// It starts slowly on a busy machine: who waits is told that it still does.
+const starting = setInterval(() => process.stdout.write('starting\n'), 5_000);
 const browser = await puppeteer.launch({
+  timeout: 90_000,
   browser: 'firefox',
   executablePath: process.env.FIREFOX ?? '/usr/bin/firefox-esr',
   headless: true,
@@ -31,6 +34,7 @@ const browser = await puppeteer.launch({
   },
 });
 const page = await browser.newPage();
+clearInterval(starting);
 page.setDefaultTimeout(PATIENCE);
 page.on('console', (message) => log.write(`[${message.type()}] ${message.text()}\n`));
 page.on('pageerror', (error) => log.write(`[uncaught] ${error.stack ?? error}\n`));

@@ -4,15 +4,20 @@
 //! microphone hears 1000 Hz; what comes is recorded in the page and judged here.
 
 use super::gateway::{Gateway, Plan};
+use super::netns;
+use super::phone::Phone;
 use super::process::{Process, signal_group};
 use super::scene::{Scene, free_port};
 use super::sipp;
 use super::tone::{self, Heard};
 use serde_json::{Value, json};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 
 const MICROPHONE: f32 = 1_000.0;
+/// An address that it reaches.
+const PRIVATE: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 9);
 
 struct Firefox {
     driver: Process,
@@ -26,8 +31,9 @@ impl Firefox {
         let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/firefox.mjs");
         let mut command = Command::new("node");
         command.arg(driver).arg(scene.path("firefox"));
-        let mut driver = Process::start(scene, "firefox-driver", &command);
-        let ready: Value = serde_json::from_str(&driver.line(|line| line.starts_with('{'))).unwrap();
+        let mut driver = Process::start(scene, "firefox-driver", &mut command);
+        let line = std::iter::repeat_with(|| driver.line(|_| true)).find(|line| line.starts_with('{'));
+        let ready: Value = serde_json::from_str(&line.unwrap()).unwrap();
         Firefox { driver, group: ready["ready"].as_u64().expect("its id") as u32, last_id: 0 }
     }
 
@@ -88,48 +94,78 @@ impl Drop for Firefox {
 
 #[test]
 fn firefox_calls_echo_and_tone_of_the_demo_from_one_page() {
-    let scene = Scene::apart("firefox_demo");
-    let mut gateway = Gateway::demo(&scene);
-    let mut firefox = Firefox::start(&scene);
-    firefox.sign_in(&gateway, true);
-    for (number, hz, codec) in [("echo", MICROPHONE, "PCMU"), ("tone", 440.0, "PCMA")] {
-        firefox.dial(number, Some(codec));
-        firefox.assert_hears(hz);
-        assert_eq!(firefox.must(json!({"do": "codec_in_use"})), format!("audio/{codec}"));
+    netns::alone("firefox::firefox_calls_echo_and_tone_of_the_demo_from_one_page", || {
+        netns::plug_in(PRIVATE);
+        let scene = Scene::new("firefox_demo");
+        let mut gateway = Gateway::demo(&scene);
+        let mut firefox = Firefox::start(&scene);
+        firefox.sign_in(&gateway, true);
+        for (number, hz, codec) in [("echo", MICROPHONE, "PCMU"), ("tone", 440.0, "PCMA")] {
+            firefox.dial(number, Some(codec));
+            firefox.assert_hears(hz);
+            assert_eq!(firefox.must(json!({"do": "codec_in_use"})), format!("audio/{codec}"));
+            firefox.hangup();
+        }
+        // With all its codecs, of which the demo takes one: our offer settles it.
+        firefox.dial("echo", None);
+        firefox.assert_hears(MICROPHONE);
         firefox.hangup();
-    }
-    // With all its codecs, of which the demo takes one: our offer settles it.
-    firefox.dial("echo", None);
-    firefox.assert_hears(MICROPHONE);
-    firefox.hangup();
-    gateway.assert_alive();
+        gateway.assert_alive();
+    });
 }
 
 #[test]
 fn firefox_hears_itself_from_a_sip_phone_in_opus_and_g722() {
-    let scene = Scene::apart("firefox_codecs");
-    let codecs = [("opus", "96", "opus/48000/2"), ("G722", "9", "G722/8000")];
-    let mut phones = codecs.map(|(name, number, map)| {
-        let plan = sipp::Plan::new(&scene, name, "uas-codec").key("number", number).key("map", map);
-        // Two above, SIPp echoes video.
-        let [sound, _video] = [free_port(), free_port()];
-        plan.echo(sound).listen()
+    netns::alone("firefox::firefox_hears_itself_from_a_sip_phone_in_opus_and_g722", || {
+        netns::plug_in(PRIVATE);
+        let scene = Scene::new("firefox_codecs");
+        let codecs = [("opus", "96", "opus/48000/2"), ("G722", "9", "G722/8000")];
+        let mut phones = codecs.map(|(name, number, map)| {
+            let plan = sipp::Plan::new(&scene, name, "uas-codec").key("number", number).key("map", map);
+            // Two above, SIPp echoes video.
+            let [sound, _video] = [free_port(), free_port()];
+            plan.echo(sound).listen()
+        });
+        let gateway = Plan::new(&scene)
+            .web_too(PRIVATE)
+            .trunk("opus", phones[0].port, "")
+            .trunk("g722", phones[1].port, "")
+            .user("alice")
+            .route("users", "1", "opus")
+            .route("users", "2", "g722")
+            .start();
+        let mut firefox = Firefox::start(&scene);
+        firefox.sign_in(&gateway, false);
+        for ((to, phone), (codec, ..)) in ["1", "2"].into_iter().zip(&mut phones).zip(codecs) {
+            firefox.dial(to, None);
+            firefox.assert_hears(MICROPHONE);
+            assert_eq!(firefox.must(json!({"do": "codec_in_use"})), format!("audio/{codec}"));
+            firefox.hangup();
+            phone.assert_success();
+        }
     });
-    let gateway = Plan::new(&scene)
-        .web_too(Scene::PRIVATE)
-        .trunk("opus", phones[0].port, "")
-        .trunk("g722", phones[1].port, "")
-        .user("alice")
-        .route("users", "1", "opus")
-        .route("users", "2", "g722")
-        .start();
-    let mut firefox = Firefox::start(&scene);
-    firefox.sign_in(&gateway, false);
-    for ((to, phone), (codec, ..)) in ["1", "2"].into_iter().zip(&mut phones).zip(codecs) {
-        firefox.dial(to, None);
-        firefox.assert_hears(MICROPHONE);
-        assert_eq!(firefox.must(json!({"do": "codec_in_use"})), format!("audio/{codec}"));
+}
+
+#[test]
+fn firefox_and_a_sip_phone_hear_each_other() {
+    netns::alone("firefox::firefox_and_a_sip_phone_hear_each_other", || {
+        netns::plug_in(PRIVATE);
+        let scene = Scene::new("firefox_phone");
+        let phone = Phone::new(600.0);
+        let mut callee = sipp::Plan::new(&scene, "sipp", "uas").rtp(phone.port).listen();
+        let gateway = Plan::new(&scene)
+            .web_too(PRIVATE)
+            .trunk("sipp", callee.port, "")
+            .user("alice")
+            .route("users", "", "sipp")
+            .start();
+        let mut firefox = Firefox::start(&scene);
+        firefox.sign_in(&gateway, false);
+        firefox.dial("bob", None);
+        phone.call(callee.far_media("INVITE"));
+        phone.assert_hears("the SIP phone", MICROPHONE);
+        firefox.assert_hears(600.0);
         firefox.hangup();
-        phone.assert_success();
-    }
+        callee.assert_success();
+    });
 }

@@ -80,7 +80,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Web media on another address, too.
-    pub fn web_too(mut self, address: &str) -> Self {
+    pub fn web_too(mut self, address: Ipv4Addr) -> Self {
         let more = format!("[media]\nweb_listen = [\"{address}\"]\n");
         self.text = self.text.replacen("[media]\n", &more, 1);
         self

@@ -27,7 +27,7 @@ impl Kamailio {
         let mut command = Command::new("kamailio");
         command.arg("-f").arg(&config).args(["-DD", "-E", "-m", "64", "-M", "8"]);
         command.arg("-Y").arg(folder).arg("-P").arg(folder.join("pid"));
-        let process = Process::start(scene, "kamailio", &command);
+        let process = Process::start(scene, "kamailio", &mut command);
         until("Kamailio listens", || is_bound(port).then_some(()));
         Kamailio { _process: process, log: scene.path("kamailio.err"), port }
     }

@@ -41,6 +41,19 @@ pub fn alone(test: &str, scenario: impl FnOnce()) {
     assert!(child.status.success() && said.contains("1 passed"), "{test} failed in its namespace");
 }
 
+/// In a network [`alone`]: another address of this machine, by which all else would be reached. Nobody is there.
+pub fn plug_in(address: Ipv4Addr) {
+    for words in [
+        "ip link add plug type veth peer name wall".to_owned(),
+        "ip link set wall up".to_owned(),
+        format!("ip address add {address}/24 dev plug"),
+        "ip link set plug up".to_owned(),
+        "ip route add default dev plug".to_owned(),
+    ] {
+        run(&words.split(' ').collect::<Vec<_>>());
+    }
+}
+
 fn run(words: &[&str]) {
     let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));

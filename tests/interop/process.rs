@@ -20,10 +20,9 @@ pub struct Process {
 
 impl Process {
     /// Starts `command`; its output goes to `<name>.out` and `<name>.err` in the scene, and stdout also to `line`.
-    pub fn start(scene: &Scene, name: &str, command: &Command) -> Process {
+    pub fn start(scene: &Scene, name: &str, command: &mut Command) -> Process {
         let errors = File::create(scene.path(&format!("{name}.err"))).unwrap();
-        let mut child = scene
-            .inside(command)
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors)

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -14,8 +13,6 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// The folder of one test.
 pub struct Scene {
     folder: PathBuf,
-    /// The network namespace in which its processes run, where it is one of its own.
-    namespace: Option<String>,
 }
 
 impl Scene {
@@ -24,42 +21,7 @@ impl Scene {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("interop").join(test);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
-        Scene { folder, namespace: None }
-    }
-
-    /// The same, with a network of its own: loopback, and [`Scene::PRIVATE`], from which nothing leaves. The test itself
-    /// stays outside, and reaches its processes by their pipes.
-    pub fn apart(test: &str) -> Scene {
-        let name = format!("bridgehead-{}-{}", std::process::id(), free_port());
-        let mut scene = Scene::new(test);
-        ip(&["netns", "add", &name]);
-        scene.namespace = Some(name.clone());
-        for arguments in [
-            "link set lo up",
-            "link add veth0 type veth peer name veth1",
-            "link set veth1 up",
-            "addr add 10.9.9.9/24 dev veth0",
-            "link set veth0 up",
-            "route add default via 10.9.9.1 dev veth0",
-        ] {
-            ip(&["-n", &name].into_iter().chain(arguments.split(' ')).collect::<Vec<_>>());
-        }
-        scene
-    }
-
-    /// The address beside loopback of a scene [`Scene::apart`].
-    pub const PRIVATE: &str = "10.9.9.9";
-
-    /// A command, to be run in the scene's network.
-    pub fn inside(&self, command: &Command) -> Command {
-        let mut inside = Command::new("ip");
-        let Some(name) = &self.namespace else {
-            inside = Command::new(command.get_program());
-            inside.args(command.get_args());
-            return inside;
-        };
-        inside.args(["netns", "exec", name]).arg(command.get_program()).args(command.get_args());
-        inside
+        Scene { folder }
     }
 
     /// A file in it.
@@ -74,19 +36,6 @@ impl Scene {
         fs::write(&path, text).unwrap();
         path
     }
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        if let Some(name) = &self.namespace {
-            let _ = Command::new("ip").args(["netns", "del", name]).status();
-        }
-    }
-}
-
-fn ip(arguments: &[&str]) {
-    let status = Command::new("ip").args(arguments).status().expect("iproute2; tests/run installs it");
-    assert!(status.success(), "ip {arguments:?}: {status}; namespaces want root");
 }
 
 /// A port of 127.0.0.1 on which neither UDP nor TCP is bound now, and which no other test of this run was given.
@@ -127,21 +76,10 @@ pub fn until_within<T>(patience: Duration, what: &str, mut ready: impl FnMut() -
 
 /// Whether a UDP socket of 127.0.0.1 is bound to `port`, as the kernel lists it.
 pub fn is_bound(port: u16) -> bool {
-    lists(&fs::read_to_string("/proc/net/udp").unwrap_or_default(), port)
-}
-
-fn lists(sockets: &str, port: u16) -> bool {
     let wanted = format!("0100007F:{port:04X}");
     let any = format!("00000000:{port:04X}");
-    sockets
+    fs::read_to_string("/proc/net/udp")
+        .unwrap_or_default()
         .lines()
         .any(|line| line.split_whitespace().nth(1).is_some_and(|local| local == wanted || local == any))
-}
-
-impl Scene {
-    /// The same of a process of this scene.
-    pub fn is_bound(&self, port: u16) -> bool {
-        let mut look = self.inside(Command::new("cat").arg("/proc/net/udp"));
-        look.output().is_ok_and(|output| lists(&String::from_utf8_lossy(&output.stdout), port))
-    }
 }

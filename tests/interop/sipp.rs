@@ -1,7 +1,7 @@
 //! SIPp: a SIP peer that does what a scenario of `loadtest/sipp` says.
 
 use super::process::Process;
-use super::scene::{PATIENCE, Scene, free_port, until, until_within};
+use super::scene::{PATIENCE, Scene, free_port, is_bound, until, until_within};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -84,9 +84,8 @@ impl<'a> Plan<'a> {
 
     /// Starts one that waits for calls.
     pub fn listen(self) -> Sipp {
-        let scene = self.scene;
         let sipp = self.start(&[]);
-        until("SIPp listens", || scene.is_bound(sipp.port).then_some(()));
+        until("SIPp listens", || is_bound(sipp.port).then_some(()));
         sipp
     }
 
@@ -112,7 +111,7 @@ impl<'a> Plan<'a> {
             .args(["-nostdin", "-trace_err", "-error_overwrite", "true", "-error_file"])
             .arg(log("errors"));
         command.args(&self.arguments);
-        let process = Process::start(self.scene, self.name, &command);
+        let process = Process::start(self.scene, self.name, &mut command);
         Sipp { name: self.name.into(), process, messages, port: self.port }
     }
 }
