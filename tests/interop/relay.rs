@@ -103,6 +103,22 @@ fn a_number_without_a_route_is_not_found() {
     caller.received("SIP/2.0 404");
 }
 
+#[test]
+fn the_caller_holds_and_resumes() {
+    let scene = Scene::new("relay_holds");
+    let (mut gateway, carrier, exchange) = between(&scene);
+    let mut callee = sipp::Plan::new(&scene, "callee", "uas-held").port(exchange).rtp(free_port()).listen();
+    let mut caller = sipp::Plan::new(&scene, "caller", "uac-holds")
+        .port(carrier)
+        .rtp(free_port())
+        .pause_ms(500)
+        .call(gateway.sip, "+441234", "+491234");
+    // Both scenarios look at the directions in the SDP that reaches them.
+    caller.assert_success();
+    callee.assert_success();
+    gateway.assert_alive();
+}
+
 /// Fifty calls a second for a minute.
 #[test]
 fn fifty_calls_a_second_without_a_failed_one() {

@@ -198,6 +198,12 @@ impl Calls {
         Ok(())
     }
 
+    /// Asks that the user of the session at this place be registered; false where it is not signed in.
+    pub fn register(&mut self, place: usize) -> bool {
+        let client = self.clients.get_mut(place).filter(|client| client.stage == client::Stage::In);
+        client.is_some_and(|client| client.request(serde_json::json!({"type": "register"})) > 0)
+    }
+
     /// Breaks every connection at once, without a word.
     pub fn cut_all(&mut self) {
         self.clients.iter_mut().for_each(Client::cut);

@@ -5,6 +5,7 @@
 //! what it measures, so its own is told beside: a rate counts only as the gateway's limit while SIPp had time left.
 
 mod play;
+mod register;
 mod report;
 mod scene;
 mod stat;
@@ -20,7 +21,7 @@ pub enum Kind {
     Calls,
     /// The same, put on hold and resumed by re-INVITE between.
     Holds,
-    /// Registrations by digest, at the embedded SIP server of `bridgehead demo`.
+    /// Browser users who sign in, each of whom the gateway registers with SIPp.
     Registers,
 }
 
@@ -69,9 +70,16 @@ pub struct Sipp {
 /// Plays it, and writes the report to standard output and where it was told to.
 pub fn run(sipp: &Sipp) -> io::Result<()> {
     let scene = scene::Scene::new(sipp)?;
+    let mut sessions = match sipp.kind {
+        Kind::Registers => Some(register::sessions(sipp, &scene)?),
+        Kind::Calls | Kind::Holds => None,
+    };
     let mut steps = Vec::new();
     for &rate in &sipp.rates {
-        let step = play::step(sipp, &scene, rate)?;
+        let step = match &mut sessions {
+            Some(sessions) => register::step(sipp, &scene, sessions, rate)?,
+            None => play::step(sipp, &scene, rate)?,
+        };
         eprintln!(
             "{rate} calls a second: {:.0} reached, {} failed, {:.3} ms of the gateway's CPU each; core {:.0} %, SIPp {:.0} and {:.0} %",
             step.reached,
@@ -83,5 +91,17 @@ pub fn run(sipp: &Sipp) -> io::Result<()> {
         );
         steps.push(step);
     }
+    if steps.iter().all(|step| step.failed == 0) {
+        scene.clear();
+    } else {
+        eprintln!("what SIPp and the gateway logged is in {}", scene.folder.display());
+    }
     report::write(sipp, &steps)
+}
+
+impl Sipp {
+    /// Users that are registered, over all steps.
+    fn registrations(&self) -> usize {
+        self.rates.iter().map(|rate| (rate * self.seconds) as usize).sum()
+    }
 }

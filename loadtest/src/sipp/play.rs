@@ -115,9 +115,8 @@ pub(super) fn step(sipp: &Sipp, scene: &Scene, rate: u32) -> io::Result<Step> {
 fn scenario(sipp: &Sipp) -> &'static str {
     match sipp.kind {
         Kind::Calls if sipp.rtp => "uac-talks",
-        Kind::Calls => "uac",
+        Kind::Calls | Kind::Registers => "uac",
         Kind::Holds => "uac-holds",
-        Kind::Registers => "uac-registers",
     }
 }
 
@@ -128,7 +127,7 @@ fn call(sipp: &Sipp, scene: &Scene, rate: u32) -> io::Result<Process> {
     command.current_dir(&scene.folder);
     command.args([&scene.target.to_string(), "-sf", &format!("{}.xml", scenario(sipp))]);
     command.args(["-p", &scene.port.to_string(), "-s", "+491234", "-key", "caller", "+441234"]);
-    command.args(["-key", "rtp_port", "9990", "-key", "user", "alice", "-key", "password", "alice"]);
+    command.args(["-key", "rtp_port", "9990"]);
     command.args(["-r", &rate.to_string(), "-m", &(rate * sipp.seconds).to_string()]);
     command.args(["-d", &sipp.hold_ms.to_string()]);
     command.args(["-trace_stat", "-stf", "stat.csv", "-fd", "1", "-trace_rtt", "-rtt_freq", "20"]);

@@ -1,7 +1,7 @@
 //! What SIPp's steps came to, as a table for people and as JSON.
 
-use super::Sipp;
 use super::play::Step;
+use super::{Kind, Sipp};
 use crate::peers::Machine;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -82,7 +82,7 @@ fn markdown(sipp: &Sipp, report: &Report<'_>) -> String {
             step.kernel_ms,
             if step.cpu_ms > 0.0 { 1e3 / step.cpu_ms } else { 0.0 },
             step.memory_kb / 1024,
-            step.grown_kb / step.most.max(1),
+            step.grown_kb / if sipp.kind == Kind::Registers { step.calls } else { step.most }.max(1),
             step.gateway_percent,
             step.caller_percent,
             step.callee_percent,

@@ -25,20 +25,14 @@ pub(super) struct Scene {
     pub(super) callee: Option<Process>,
 }
 
-impl Drop for Scene {
-    fn drop(&mut self) {
-        // Kept where something was logged.
-        let logged = ["gateway.log", "callee.log", "caller.log"].iter();
-        if logged
-            .map(|name| self.folder.join(name))
-            .all(|log| fs::metadata(log).map_or(0, |log| log.len()) == 0)
-        {
-            let _ = fs::remove_dir_all(&self.folder);
-        }
-    }
-}
-
 impl Scene {
+    /// Removes the folder: nothing went wrong.
+    pub(super) fn clear(self) {
+        let folder = self.folder.clone();
+        drop(self);
+        let _ = fs::remove_dir_all(folder);
+    }
+
     pub(super) fn new(sipp: &Sipp) -> io::Result<Scene> {
         limits::raise();
         let folder = std::env::temp_dir().join(format!("loadtest-sipp-{}", std::process::id()));
@@ -47,17 +41,13 @@ impl Scene {
         let program = program
             .ok_or_else(|| io::Error::other("no gateway: build it beside this program, or say --gateway"))?;
         let [caller, callee] = free_ports()?;
+        let file = folder.join("bridgehead.toml");
+        fs::write(&file, config(sipp, caller, callee))?;
         let mut command = Process::pinned(program, sipp.core);
-        if sipp.kind == Kind::Registers {
-            command.args(["demo", "--http", "127.0.0.1:0", "--sip", "127.0.0.1:0", "--admin", "off"]);
-        } else {
-            let file = folder.join("bridgehead.toml");
-            fs::write(&file, config(sipp, caller, callee))?;
-            command.arg("--config").arg(&file);
-        }
+        command.arg("--config").arg(&file);
         command.args(["--cores", &sipp.core.to_string()]);
         let mut gateway = Process::start(&mut command, &folder.join("gateway.log"))?;
-        let begin = if sipp.kind == Kind::Registers { EMBEDDED } else { "listening sip " };
+        let begin = if sipp.kind == Kind::Registers { "listening http " } else { "listening sip " };
         let target = listening(&mut gateway, begin).map_err(|error| {
             let log = fs::read_to_string(folder.join("gateway.log")).unwrap_or_default();
             io::Error::other(format!("the gateway did not start: {error}\n{log}"))
@@ -65,7 +55,7 @@ impl Scene {
         hush(&mut gateway);
         fs::write(folder.join("tone.ulaw"), tone())?;
         let mut scene = Scene { folder, gateway, target, port: caller, callee: None };
-        for name in ["uac", "uac-talks", "uac-holds", "uac-registers", "uas", "uas-held"] {
+        for name in ["uac", "uac-talks", "uac-holds", "uas", "uas-held", "uas-registrar"] {
             let text = fs::read_to_string(sipp.scenarios.join(format!("{name}.xml")))?;
             // Addresses of each call's own come from a file of rows.
             let text = if sipp.shared { text.replace("[media_ip]", "[field0]") } else { text };
@@ -78,20 +68,23 @@ impl Scene {
             }
             fs::write(scene.folder.join(name), rows)?;
         }
-        if sipp.kind != Kind::Registers {
-            scene.callee = Some(scene.listen(sipp, callee)?);
-        }
+        scene.callee = Some(scene.listen(sipp, callee)?);
         Ok(scene)
     }
 
     /// The SIPp that is called.
     fn listen(&self, sipp: &Sipp, port: u16) -> io::Result<Process> {
         let core = sipp.own_cores.last().copied().unwrap_or(0);
-        let scenario = if sipp.kind == Kind::Holds { "uas-held.xml" } else { "uas.xml" };
+        let scenario = match sipp.kind {
+            Kind::Calls => "uas.xml",
+            Kind::Holds => "uas-held.xml",
+            Kind::Registers => "uas-registrar.xml",
+        };
         let mut command = Process::pinned("sipp", core);
         command.current_dir(&self.folder).args(["-sf", scenario, "-p", &port.to_string(), "-d", "0"]);
         let media = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
         command.args(["-key", "rtp_port", &media, "-mp", &media]);
+        command.args(["-trace_stat", "-stf", "callee-stat.csv", "-fd", "1"]);
         if sipp.rtp {
             command.arg("-rtp_echo");
         }
@@ -117,7 +110,7 @@ impl Scene {
 /// What both SIPps are told.
 pub(super) fn common(command: &mut std::process::Command, sipp: &Sipp, rows: &str) {
     command.args(["-i", "127.0.0.1", "-bind_local", "-mi", "127.0.0.1", "-nostdin"]);
-    command.args(["-buff_size", "4194304", "-l", "100000", "-max_recv_loops", "1000"]);
+    command.args(["-buff_size", "4194304", "-l", "15000", "-max_recv_loops", "1000"]);
     if sipp.shared {
         command.args(["-inf", rows]);
     }
@@ -130,30 +123,36 @@ pub(super) fn hush(process: &mut Process) {
     }
 }
 
-/// What `bridgehead demo` says of its SIP server.
-const EMBEDDED: &str = "the embedded SIP server listens on udp ";
-
-/// Reads what the gateway says until the line that begins so, and gives the address behind. By then it is ready, or
-/// about to be.
+/// Reads what the gateway says until it is ready; gives the address behind the line that begins so.
 fn listening(gateway: &mut Process, begin: &str) -> io::Result<SocketAddr> {
+    let mut found = None;
     loop {
-        if let Some(rest) = gateway.line()?.strip_prefix(begin) {
-            let address = rest.split(' ').next().and_then(|word| word.parse().ok());
-            return address.ok_or_else(|| io::Error::other(format!("no address in {rest:?}")));
+        let line = gateway.line()?;
+        if let Some(rest) = line.strip_prefix(begin) {
+            found = rest.split(' ').next().and_then(|word| word.parse().ok());
+        } else if line == "ready" {
+            return found.ok_or_else(|| io::Error::other(format!("it does not say \"{begin}\"")));
         }
     }
 }
 
 fn config(sipp: &Sipp, caller: u16, callee: u16) -> String {
     let shared = if sipp.shared { "shared_rtp_ports = true\n" } else { "" };
-    format!(
+    let mut text = format!(
         "[http]\nlisten = \"127.0.0.1:0\"\n[sip]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"off\"\n\
          [media]\nweb_port = 0\nrtp_ports = \"10000-59999\"\n[log]\nlevel = \"warn\"\n\
          [limits]\ncalls = 60000\n\
          [[trunk]]\nname = \"caller\"\naddress = \"127.0.0.1:{caller}\"\n{shared}\
          [[trunk]]\nname = \"callee\"\naddress = \"127.0.0.1:{callee}\"\n{shared}\
          [[route]]\nfrom = \"caller\"\ntrunk = \"callee\"\n"
-    )
+    );
+    if sipp.kind == Kind::Registers {
+        for n in 0..sipp.registrations() {
+            let _ =
+                write!(text, "[[user]]\nname = \"load{n}\"\npassword = \"load{n}\"\ntrunk = \"callee\"\n");
+        }
+    }
+    text
 }
 
 /// Two ports below those of the gateway and those that the kernel gives.

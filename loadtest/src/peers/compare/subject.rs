@@ -175,7 +175,21 @@ impl Parties {
         material
     }
 
-    /// Lets the parties of call `n` stream, each to its leg.
+    /// Lets the parties of all calls stream, now that somebody forwards.
+    fn join_all(&mut self, calls: Vec<([SocketAddrV4; 2], Option<Keys>)>) -> io::Result<()> {
+        // The engine's clock ran on while calls were set up: it has nothing to make up for.
+        loop {
+            self.engine.pass()?;
+            if !self.engine.rest().is_zero() {
+                break;
+            }
+        }
+        for (n, (legs, keys)) in calls.into_iter().enumerate() {
+            self.join(n, legs, keys);
+        }
+        Ok(())
+    }
+
     fn join(&mut self, n: usize, legs: [SocketAddrV4; 2], keys: Option<Keys>) {
         let [web, sip] = self.addresses(n);
         let end = |port, party: SocketAddrV4, remote, keys, ssrc| Wanted {
@@ -202,6 +216,7 @@ fn start_floor(shape: Shape, crypto: Crypto, calls: usize, core: usize) -> io::R
     let mut command = Process::pinned(std::env::current_exe()?, core);
     command.args(["floor", "--shape", shape.name(), "--crypto", crypto.name(), "--core", &core.to_string()]);
     let mut process = Process::start(&mut command, &log("floor"))?;
+    let mut up = Vec::new();
     for n in 0..calls {
         let [web, sip] = parties.addresses(n);
         let keys = crypto.profile().map(|profile| Keys {
@@ -217,9 +232,10 @@ fn start_floor(shape: Shape, crypto: Crypto, calls: usize, core: usize) -> io::R
         });
         let legs = legs.ok_or_else(|| io::Error::other(format!("the floor said: {line}")))?;
         let keys = keys.map(|keys| Keys { receive: keys.send, send: keys.receive, ..keys });
-        parties.join(n, legs, keys);
+        up.push((legs, keys));
     }
     process.tell("forward\n")?;
+    parties.join_all(up)?;
     let media = Media::Bare(parties.engine);
     Ok(Running { media, process: process.id(), _subject: Box::new(process) })
 }
@@ -227,12 +243,14 @@ fn start_floor(shape: Shape, crypto: Crypto, calls: usize, core: usize) -> io::R
 fn start_rtpengine(program: &Path, crypto: Crypto, calls: usize, core: usize) -> io::Result<Running> {
     let mut parties = Parties::new()?;
     let mut peer = Rtpengine::start(program, core, &log("rtpengine"))?;
+    let mut up = Vec::new();
     for n in 0..calls {
         let [web, sip] = parties.addresses(n);
         let secret = crypto.profile().map(|profile| (profile, parties.material()));
         let legs = peer.add(web, sip, secret)?;
-        parties.join(n, [legs.web, legs.sip], legs.keys);
+        up.push(([legs.web, legs.sip], legs.keys));
     }
+    parties.join_all(up)?;
     let media = Media::Bare(parties.engine);
     Ok(Running { media, process: peer.process.id(), _subject: Box::new(peer) })
 }
