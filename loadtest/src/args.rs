@@ -22,15 +22,15 @@ pub enum Srtp {
 #[derive(Parser, Clone, Debug)]
 #[command(name = "loadtest", max_term_width = 100)]
 pub struct Args {
-    /// quick, density, or a TOML file
+    /// quick, density, handshake, cps, idle, storm, soak, or a TOML file
     #[arg(long, default_value = "quick", value_name = "NAME|FILE")]
     pub profile: String,
     /// The gateway's binary, to be started here [default: the one beside this program]
     #[arg(long, value_name = "PATH")]
     pub gateway: Option<PathBuf>,
-    /// Cores of a gateway that is started here
-    #[arg(long, value_name = "LIST", default_value = "1")]
-    pub gateway_cores: String,
+    /// Cores of a gateway that is started here [default: the last that we may use]
+    #[arg(long, value_name = "LIST")]
+    pub gateway_cores: Option<String>,
     /// More of the configuration of a gateway that is started here: a TOML file put before what the run needs
     #[arg(long, value_name = "FILE")]
     pub gateway_config: Option<PathBuf>,
@@ -47,9 +47,9 @@ pub struct Args {
     /// Where the generator's SIP agent listens
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5960")]
     pub agent: SocketAddrV4,
-    /// Core of the generator
-    #[arg(long, value_name = "CORE", default_value = "0")]
-    pub core: usize,
+    /// Core of the generator [default: the first that we may use]
+    #[arg(long, value_name = "CORE")]
+    pub core: Option<usize>,
     /// SRTP profile of the browsers
     #[arg(long, default_value = "cm")]
     pub srtp: Srtp,
@@ -83,6 +83,18 @@ pub struct Args {
     /// Calls a second, instead of the profile's
     #[arg(long)]
     pub rate: Option<f64>,
+    /// Sessions beside those of calls, instead of the profile's
+    #[arg(long)]
+    pub sessions: Option<usize>,
+    /// Calls that come and go a second (in each step so many more), instead of the profile's
+    #[arg(long)]
+    pub churn: Option<f64>,
+    /// How many steps, instead of the profile's
+    #[arg(long)]
+    pub steps: Option<usize>,
+    /// Run generator and gateway before everything else on their cores (SCHED_FIFO): for machines that are not alone
+    #[arg(long)]
+    pub realtime: bool,
     /// Microseconds between two passes of the generator
     #[arg(long, default_value = "250")]
     pub tick_us: u64,
@@ -92,6 +104,9 @@ pub struct Args {
     /// Where the report goes as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Where charts go as SVG
+    #[arg(long, value_name = "FILE")]
+    pub chart: Option<PathBuf>,
 }
 
 impl Args {
@@ -105,7 +120,7 @@ impl Args {
     }
 
     /// What is to be played against a gateway at this address.
-    pub fn plan(&self, http: SocketAddr, media: bool) -> Plan {
+    pub fn plan(&self, http: SocketAddr) -> Plan {
         Plan {
             http,
             agent: self.agent,
@@ -115,7 +130,6 @@ impl Args {
             profile: self.srtp(),
             web: self.web,
             rtp: self.rtp,
-            media,
             patience: Duration::from_secs(10),
             streams: Settings {
                 tick: Duration::from_micros(self.tick_us.clamp(50, 20_000)),

@@ -5,12 +5,13 @@
 //! | [`engine`] | paces, stamps, sends, receives and measures packet streams between pairs of UDP endpoints |
 //! | [`calls`] | browsers and SIP parties whose media the engine carries |
 //! | [`gateway`], [`proc`], [`metrics`] | the gateway that is measured, and what the system and it say of it |
-//! | [`run`], [`profile`], [`report`] | what is played, and what came of it |
+//! | [`run`], [`profile`], [`report`], [`chart`] | what is played, and what came of it |
 //! | [`peers`] | floors and rtpengine beside the gateway under the same packets |
 //! | [`sipp`] | calls by SIPp from one trunk to another |
 
 pub mod args;
 pub mod calls;
+pub mod chart;
 pub mod engine;
 pub mod gateway;
 pub mod limits;

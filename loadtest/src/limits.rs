@@ -13,6 +13,17 @@ pub fn raise() {
     }
 }
 
+/// Runs this process, and those it starts, before all ordinary ones; says so where that is refused.
+pub fn realtime() {
+    // SAFETY: all-zero is a value of `sched_param`.
+    let mut priority: libc::sched_param = unsafe { std::mem::zeroed() };
+    priority.sched_priority = 5;
+    // SAFETY: the kernel reads a whole `sched_param`; process 0 is this one.
+    if unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) } != 0 {
+        eprintln!("not before others: {}", std::io::Error::last_os_error());
+    }
+}
+
 /// Keeps this thread on one core; says so where that is refused.
 pub fn pin(core: usize) {
     if let Err(error) = bridgehead::net::pin(core) {

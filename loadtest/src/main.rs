@@ -5,7 +5,8 @@ use loadtest::args::Args;
 use loadtest::gateway::{self, Gateway, Wanted};
 use loadtest::profile::Profile;
 use loadtest::report::Report;
-use loadtest::{limits, peers, run};
+use loadtest::{chart, limits, peers, run};
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -31,9 +32,22 @@ fn start(args: &Args) -> Result<Report, String> {
     profile.most = args.most.unwrap_or(profile.most.max(profile.calls));
     profile.seconds = args.seconds.unwrap_or(profile.seconds);
     profile.rate = args.rate.unwrap_or(profile.rate);
+    profile.sessions = args.sessions.unwrap_or(profile.sessions);
+    profile.churn = args.churn.unwrap_or(profile.churn);
+    profile.steps = args.steps.unwrap_or(profile.steps);
     limits::raise();
-    let gateway = find(args, &profile)?;
-    limits::pin(args.core);
+    if args.realtime {
+        limits::realtime();
+    }
+    let cores = bridgehead::net::online_cores().map_err(|error| error.to_string())?;
+    let (first, last) = (cores.first().copied().unwrap_or(0), cores.last().copied().unwrap_or(0));
+    let shard = args.gateway_cores.clone().unwrap_or_else(|| last.to_string());
+    if let Ok(core) = shard.parse() {
+        // A child inherits where it may run: its other threads shall not disturb the generator either.
+        limits::pin(core);
+    }
+    let gateway = find(args, &profile, shard)?;
+    limits::pin(args.core.unwrap_or(first));
     let report = Report {
         profile: args.profile.clone(),
         command: std::env::args().collect::<Vec<_>>().join(" "),
@@ -46,16 +60,23 @@ fn start(args: &Args) -> Result<Report, String> {
         .into(),
         ..Report::default()
     };
-    let plan = args.plan(gateway.http, true);
+    let plan = args.plan(gateway.http);
     let report = run::play(gateway, plan, profile, report).map_err(|error| error.to_string())?;
     if let Some(file) = &args.json {
         let text = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
-        std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+        write(file, &text)?;
+    }
+    if let Some(file) = &args.chart {
+        write(file, &chart::svg(&report))?;
     }
     Ok(report)
 }
 
-fn find(args: &Args, profile: &Profile) -> Result<Gateway, String> {
+fn write(file: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn find(args: &Args, profile: &Profile, cores: String) -> Result<Gateway, String> {
     if let Some(http) = args.http {
         return Ok(Gateway::running(http, args.pid, args.admin));
     }
@@ -69,10 +90,10 @@ fn find(args: &Args, profile: &Profile) -> Result<Gateway, String> {
     };
     let wanted = Wanted {
         program,
-        cores: args.gateway_cores.clone(),
+        cores,
         agent: args.agent,
         users: args.users,
-        most: profile.most + 1000,
+        most: profile.most.max(profile.calls) + profile.sessions + 1000,
         trunk: String::new(),
         extra,
     };

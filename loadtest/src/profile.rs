@@ -8,6 +8,16 @@ use serde::Deserialize;
 pub enum Kind {
     /// Calls in steps, each measured.
     Ramp,
+    /// Calls are set up to the end of the DTLS handshake and hung up, faster and faster, beside calls that talk.
+    Handshake,
+    /// The same without transport: signalling and descriptions alone.
+    Signal,
+    /// Sessions that do nothing, in steps.
+    Idle,
+    /// Every connection breaks, and all sessions come back at once, beside calls that talk.
+    Storm,
+    /// Calls for hours, some ending and others beginning.
+    Soak,
 }
 
 /// A profile.
@@ -27,6 +37,15 @@ pub struct Profile {
     pub seconds: f64,
     /// Calls dialled a second.
     pub rate: f64,
+    /// Sessions beside those of calls.
+    #[serde(default)]
+    pub sessions: usize,
+    /// Calls set up and hung up a second, where calls come and go: at first, and how many more with each step.
+    #[serde(default)]
+    pub churn: f64,
+    /// How many steps there are, where `most` does not say it.
+    #[serde(default)]
+    pub steps: usize,
     /// Anything that failed, or was dropped by the gateway's own count, is a fault of the run.
     #[serde(default)]
     pub strict: bool,
@@ -36,6 +55,11 @@ pub struct Profile {
 const KNOWN: &[(&str, &str)] = &[
     ("quick", include_str!("../profiles/quick.toml")),
     ("density", include_str!("../profiles/density.toml")),
+    ("handshake", include_str!("../profiles/handshake.toml")),
+    ("cps", include_str!("../profiles/cps.toml")),
+    ("idle", include_str!("../profiles/idle.toml")),
+    ("storm", include_str!("../profiles/storm.toml")),
+    ("soak", include_str!("../profiles/soak.toml")),
 ];
 
 impl Profile {

@@ -138,10 +138,25 @@ pub struct Step {
     pub drops: BTreeMap<String, u64>,
     /// 99.9 of 100 passes of the gateway's loop took no longer (a bucket's bound), in seconds.
     pub loop_p999_s: Option<f64>,
+    /// Calls or sessions that came and went meanwhile.
+    pub churn: Option<Churn>,
     /// The generator itself.
     pub generator: Generator,
     /// Lost or late under 0.1 %, and p99 of the delay under 20 ms, both ways.
     pub good: bool,
+}
+
+/// Calls that are set up and hung up, or sessions that come back, while a step is measured.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Churn {
+    /// Calls dialled a second, as wanted.
+    pub wanted: f64,
+    /// Calls set up a second.
+    pub reached: f64,
+    /// The gateway's CPU for one of them, in microseconds: that of the step less that of the calls that talk.
+    pub cpu_us: f64,
+    /// What became of them.
+    pub set_up: SetUp,
 }
 
 /// At most this share may be lost or late.
@@ -205,6 +220,8 @@ pub struct SetUp {
     pub heard_us: Times,
     /// ClientHello to keys.
     pub handshake_us: Times,
+    /// Dial command to a call that is all that was wanted of it.
+    pub ready_us: Times,
 }
 
 impl From<&Tally> for SetUp {
@@ -223,6 +240,7 @@ impl From<&Tally> for SetUp {
             answered_us: Times::from(&tally.answered),
             heard_us: Times::from(&tally.heard),
             handshake_us: Times::from(&tally.handshake),
+            ready_us: Times::from(&tally.ready),
         }
     }
 }
@@ -281,6 +299,9 @@ impl Report {
         }
         for step in &self.steps {
             text.push_str(&line(step));
+            if let Some(churn) = &step.churn {
+                text.push_str(&churn.line());
+            }
         }
         text.push_str(&self.set_up.table());
         for (name, value) in &self.figures {
@@ -324,6 +345,22 @@ fn line(step: &Step) -> String {
     )
 }
 
+impl Churn {
+    fn line(&self) -> String {
+        let ready = &self.set_up.ready_us;
+        format!(
+            "       with {:.0} set-ups a second (of {:.0}): {:.0} us of the gateway's CPU each; p50 {:.1} ms, \
+             p99 {:.1} ms; {} failed\n",
+            self.reached,
+            self.wanted,
+            self.cpu_us,
+            ready.p50 / 1000.0,
+            ready.p99 / 1000.0,
+            self.set_up.failures.values().sum::<u64>(),
+        )
+    }
+}
+
 impl SetUp {
     fn table(&self) -> String {
         let mut text = format!(
@@ -342,6 +379,7 @@ impl SetUp {
             ("dial to answered", &self.answered_us),
             ("dial to heard", &self.heard_us),
             ("DTLS handshake", &self.handshake_us),
+            ("dial to set up", &self.ready_us),
         ];
         for (name, times) in times.into_iter().filter(|(_, times)| times.count > 0) {
             let [p50, p99, max] = [times.p50, times.p99, times.max].map(|us| us / 1000.0);

@@ -1,6 +1,6 @@
 //! A call's transport: its browser's ICE and DTLS, and the engine's ends once both sides are there.
 
-use super::call::Stage;
+use super::call::{Role, Stage};
 use super::dtls::{self, Association};
 use super::stun::{self, Kind};
 use super::{Calls, RTP_BASE, Seating, WEB_BASE, ssrc};
@@ -109,23 +109,22 @@ impl Calls {
         self.settle(place);
     }
 
-    /// Lets the parties hear each other, once both are there.
+    /// Lets the parties hear each other, once both are there; or ends a call that was only to be set up.
     pub(super) fn join(&mut self, place: usize) {
         let Some(call) = self.table[place].as_mut() else { return };
-        let ready = call.answered.is_some() && call.acknowledged && call.ends.is_none();
-        let (true, Some(keys), Some(far), Some(near)) = (ready, &call.keys, call.far, call.ice.remote())
-        else {
-            return;
-        };
-        if call.stage != Stage::SettingUp {
-            return;
-        }
-        if !self.plan.media {
-            call.stage = Stage::Talking;
-            (call.deadline, self.talking) = (u64::MAX, self.talking + 1);
-            self.tally.connected += 1;
+        if call.stage != Stage::SettingUp
+            || call.answered.is_none()
+            || !call.acknowledged
+            || call.ends.is_some()
+        {
             return;
         }
+        let shaken = call.keys.is_some() || call.role == Role::Signal;
+        if call.role != Role::Talk && shaken {
+            self.on_ready(place);
+            return self.say_hangup(place);
+        }
+        let (Some(keys), Some(far), Some(near)) = (&call.keys, call.far, call.ice.remote()) else { return };
         let web = Wanted {
             port: call.web.port,
             address: call.web.address,
@@ -161,7 +160,14 @@ impl Calls {
         call.stage = Stage::Talking;
         (call.deadline, call.look) = (u64::MAX, None);
         self.talking += 1;
-        self.tally.connected += 1;
         self.tally.heard.saturating_record(heard.saturating_sub(call.dialled));
+        self.on_ready(place);
+    }
+
+    /// A call is what it was dialled to be.
+    fn on_ready(&mut self, place: usize) {
+        let Some(call) = self.table[place].as_ref() else { return };
+        self.tally.connected += 1;
+        self.tally.ready.saturating_record(crate::engine::now().saturating_sub(call.dialled));
     }
 }

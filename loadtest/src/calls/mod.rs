@@ -12,6 +12,7 @@ mod stun;
 mod tally;
 mod turn;
 
+pub use call::Role;
 pub use dtls::Version;
 pub use tally::Tally;
 
@@ -59,8 +60,6 @@ pub struct Plan {
     pub web: Seating,
     /// How SIP parties are told apart.
     pub rtp: Seating,
-    /// Whether media flows, once a call is set up; else it is only negotiated.
-    pub media: bool,
     /// How long a call may take to be set up.
     pub patience: Duration,
     /// How streams look.
@@ -101,6 +100,7 @@ pub struct Calls {
     next: u64,
     talking: usize,
     cleaned: u64,
+    last_sign_in: u64,
     start: (Instant, u64),
 }
 
@@ -142,6 +142,7 @@ impl Calls {
             next: 1,
             talking: 0,
             cleaned: 0,
+            last_sign_in: 0,
             start,
             engine,
             plan,
@@ -166,6 +167,11 @@ impl Calls {
     /// Sessions that are signed in.
     pub fn signed_in(&self) -> usize {
         self.clients.iter().filter(|client| client.stage == client::Stage::In).count()
+    }
+
+    /// When a session last signed in.
+    pub fn last_sign_in(&self) -> u64 {
+        self.last_sign_in
     }
 
     /// Sessions that are signed in and have no call.
@@ -217,7 +223,7 @@ impl Calls {
     }
 
     /// Dials a call from a session that has none; false where there is no such session.
-    pub fn dial(&mut self) -> io::Result<bool> {
+    pub fn dial(&mut self, role: Role) -> io::Result<bool> {
         let Some(client) = self.idle.pop_front() else { return Ok(false) };
         let place = self.free.pop_front().unwrap_or_else(|| {
             self.table.push(None);
@@ -243,6 +249,7 @@ impl Calls {
         self.clients[client].call = Some(place);
         let call = Call {
             number,
+            role,
             client,
             stage: Stage::SettingUp,
             web,
@@ -319,7 +326,7 @@ impl Calls {
     }
 
     /// Says `hangup`; the call is over when the gateway says so.
-    fn say_hangup(&mut self, place: usize) {
+    pub(super) fn say_hangup(&mut self, place: usize) {
         let Some(call) = self.table[place].as_mut() else { return };
         call.stage = Stage::Ending;
         call.deadline = now() + self.plan.patience.as_nanos() as u64;

@@ -32,6 +32,8 @@ pub struct Tally {
     pub heard: Histogram<u64>,
     /// From ClientHello to keys.
     pub handshake: Histogram<u64>,
+    /// From the dial command to the call being what it was dialled to be.
+    pub ready: Histogram<u64>,
 }
 
 impl Default for Tally {
@@ -52,6 +54,7 @@ impl Default for Tally {
             answered: histogram(),
             heard: histogram(),
             handshake: histogram(),
+            ready: histogram(),
         }
     }
 }
@@ -65,6 +68,32 @@ impl Tally {
     /// Something was not expected.
     pub fn wonder(&mut self, what: &str) {
         *self.odd.entry(what.to_owned()).or_default() += 1;
+    }
+
+    /// Adds another's counts.
+    pub fn add(&mut self, other: &Tally) {
+        self.attempts += other.attempts;
+        self.connected += other.connected;
+        self.ended += other.ended;
+        self.sessions += other.sessions;
+        self.resumed += other.resumed;
+        self.handshakes += other.handshakes;
+        for (own, other) in [(&mut self.failures, &other.failures), (&mut self.odd, &other.odd)] {
+            for (name, count) in other {
+                *own.entry(name.clone()).or_default() += count;
+            }
+        }
+        let pairs = [
+            (&mut self.sign_in, &other.sign_in),
+            (&mut self.invite, &other.invite),
+            (&mut self.answered, &other.answered),
+            (&mut self.heard, &other.heard),
+            (&mut self.handshake, &other.handshake),
+            (&mut self.ready, &other.ready),
+        ];
+        for (own, other) in pairs {
+            own.add(other).expect("all have the same bounds");
+        }
     }
 
     /// How many failed, whatever the reason.

@@ -1,7 +1,7 @@
 //! A turn of the loop: what came in over WebSockets and SIP, and whose time has come.
 
 use super::agent::News;
-use super::call::Stage;
+use super::call::{Role, Stage};
 use super::client::{self, Event, Said};
 use super::sdp::Described;
 use super::{Calls, HOUSEKEEPING};
@@ -68,6 +68,7 @@ impl Calls {
     fn on_said(&mut self, place: usize, said: Said) {
         match said {
             Said::In { after, resumed } => {
+                self.last_sign_in = now();
                 self.tally.sign_in.saturating_record(after);
                 self.tally.sessions += u64::from(!resumed);
                 self.tally.resumed += u64::from(resumed);
@@ -131,6 +132,9 @@ impl Calls {
         }
         call.fingerprint.clone_from(&described.fingerprint);
         if call.ice.describe(now, &described) {
+            if call.role == Role::Signal {
+                call.ice.rest();
+            }
             self.on_wake(now, place);
         } else {
             self.fail(place, "answer without ICE");

@@ -1,8 +1,10 @@
 //! Runs: a gateway, calls against it, and what is measured of both.
 
+mod churn;
 mod ramp;
+mod sessions;
 
-use crate::calls::{Calls, Plan};
+use crate::calls::{Calls, Plan, Role, Tally};
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::profile::{Kind, Profile};
@@ -29,6 +31,26 @@ pub struct Run {
     told: u64,
     /// Sessions that were begun and are not signed in are counted against this.
     wanted: usize,
+    /// What came and went before the tally was last taken.
+    before: Tally,
+    churn: Option<Flow>,
+    storm: Option<Storm>,
+}
+
+/// Sessions that are to come back.
+struct Storm {
+    /// From when on.
+    at: u64,
+    next: usize,
+    all: usize,
+}
+
+/// Calls that come and go, at a rate.
+struct Flow {
+    role: Role,
+    rate: f64,
+    began: u64,
+    dialled: u64,
 }
 
 /// Plays a profile. The gateway must be ready.
@@ -36,11 +58,28 @@ pub fn play(gateway: Gateway, plan: Plan, profile: Profile, report: Report) -> i
     let began = crate::engine::now();
     let report = Report { memory_bare: gateway.sample().memory, ..report };
     let calls = Calls::new(plan, began)?;
-    let mut run = Run { calls, gateway, profile, report, began, told: began, wanted: 0 };
+    let mut run = Run {
+        calls,
+        gateway,
+        profile,
+        report,
+        began,
+        told: began,
+        wanted: 0,
+        before: Tally::default(),
+        churn: None,
+        storm: None,
+    };
     match run.profile.kind {
         Kind::Ramp => run.ramp()?,
+        Kind::Handshake => run.churn(Role::Shake)?,
+        Kind::Signal => run.churn(Role::Signal)?,
+        Kind::Idle => run.idle()?,
+        Kind::Storm => run.storm()?,
+        Kind::Soak => run.soak()?,
     }
-    run.report.set_up = SetUp::from(&run.calls.take_tally());
+    run.cut_tally();
+    run.report.set_up = SetUp::from(&run.before);
     if !run.gateway.is_alive() {
         run.report.faults.push(format!("the gateway ended: {}", run.gateway.log()));
     }
@@ -61,6 +100,8 @@ impl Run {
     fn turn(&mut self) -> io::Result<()> {
         self.calls.turn()?;
         let now = crate::engine::now();
+        self.flow(now)?;
+        self.reconnect_some(now)?;
         if now > self.told + PROGRESS.as_nanos() as u64 {
             self.told = now;
             let seconds = (now - self.began) as f64 / 1e9;
@@ -69,18 +110,47 @@ impl Run {
                 self.calls.signed_in(),
                 self.calls.calls(),
                 self.calls.talking(),
-                self.calls.tally().failed(),
+                self.failed(),
             );
         }
         Ok(())
     }
 
+    /// Dials what is due of the calls that come and go; where they talk, the oldest ends for each.
+    fn flow(&mut self, now: u64) -> io::Result<()> {
+        let Some(flow) = &mut self.churn else { return Ok(()) };
+        let due = (now.saturating_sub(flow.began) as f64 / 1e9 * flow.rate) as u64;
+        // What could not be dialled for want of a free session stays due.
+        for _ in 0..due.saturating_sub(flow.dialled).min(8) {
+            if !self.calls.dial(flow.role)? {
+                break;
+            }
+            flow.dialled += 1;
+            if flow.role == Role::Talk {
+                self.calls.hang_up();
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the calls' tally to what was before; gives what was moved.
+    fn cut_tally(&mut self) -> Tally {
+        let tally = self.calls.take_tally();
+        self.before.add(&tally);
+        tally
+    }
+
+    /// Failures of the whole run.
+    fn failed(&self) -> u64 {
+        self.before.failed() + self.calls.tally().failed()
+    }
+
     /// Signs sessions in until there are so many. False where some could not.
     fn sign_in(&mut self, sessions: usize) -> io::Result<bool> {
-        let failed = self.calls.tally().failed();
+        let failed = self.failed();
         loop {
             let signed_in = self.calls.signed_in();
-            let broken = (self.calls.tally().failed() - failed) as usize;
+            let broken = (self.failed() - failed) as usize;
             if signed_in >= sessions || broken > sessions / 10 + 3 {
                 return Ok(signed_in >= sessions);
             }
@@ -98,14 +168,17 @@ impl Run {
         if !self.sign_in(calls)? {
             return Ok(false);
         }
-        let (start, failed) = (crate::engine::now(), self.calls.tally().failed());
+        let (start, failed) = (crate::engine::now(), self.failed());
         let (mut dialled, missing) = (0_u64, calls.saturating_sub(self.calls.talking()));
         while self.calls.talking() < calls {
-            if self.calls.tally().failed() - failed > missing as u64 / 20 + 2 {
+            if self.failed() - failed > missing as u64 / 20 + 2 {
                 return Ok(false);
             }
             let seconds = (crate::engine::now() - start) as f64 / 1e9;
-            if (dialled as f64) < seconds * rate && self.calls.calls() < calls && self.calls.dial()? {
+            if (dialled as f64) < seconds * rate
+                && self.calls.calls() < calls
+                && self.calls.dial(Role::Talk)?
+            {
                 dialled += 1;
             }
             self.turn()?;

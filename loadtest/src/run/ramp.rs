@@ -39,7 +39,7 @@ impl Run {
     }
 
     /// Memory by call: the slope of a line through all steps and the bare gateway.
-    fn memory(&mut self) {
+    pub(super) fn memory(&mut self) {
         let bare = (0.0, self.report.memory_bare as f64);
         let steps = self.report.steps.iter().map(|step| (step.calls as f64, step.memory as f64));
         let points: Vec<(f64, f64)> = std::iter::once(bare).chain(steps).collect();
@@ -54,9 +54,9 @@ impl Run {
     }
 
     /// For a quick look at a tenth of capacity: nothing may fail, and the gateway may drop nothing by its own count.
-    fn judge(&mut self) {
-        let failures = self.calls.tally().failures.clone();
-        for (reason, count) in failures {
+    pub(super) fn judge(&mut self) {
+        self.cut_tally();
+        for (reason, count) in &self.before.failures {
             self.report.faults.push(format!("{count} failed: {reason}"));
         }
         for step in &self.report.steps {
@@ -76,7 +76,7 @@ impl Run {
 }
 
 /// Least squares.
-fn slope(points: &[(f64, f64)]) -> Option<f64> {
+pub(super) fn slope(points: &[(f64, f64)]) -> Option<f64> {
     let n = points.len() as f64;
     let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0 / n, y + point.1 / n));
     let (mut up, mut down) = (0.0, 0.0);

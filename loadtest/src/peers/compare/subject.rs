@@ -4,7 +4,7 @@ use super::super::floor::{Call, Crypto, Shape};
 use super::super::process::Process;
 use super::super::rtpengine::{self, Rtpengine};
 use super::streams;
-use crate::calls::{Calls, Plan, Seating, Version};
+use crate::calls::{Calls, Plan, Role, Seating, Version};
 use crate::engine::{self, Engine, Keys, PortId, Profile, Wanted};
 use crate::gateway::{self, Gateway};
 use bridgehead::base::Random;
@@ -288,7 +288,6 @@ fn start_gateway(
             profile: crypto.profile().unwrap_or(Profile::AesCm128Sha1_80),
             web: Seating::Addresses,
             rtp: Seating::Addresses,
-            media: true,
             patience: Duration::from_secs(20),
             streams: streams(),
         },
@@ -300,7 +299,7 @@ fn start_gateway(
             played.connect()?;
         }
         if played.calls() < calls && played.calls() < played.talking() + AT_ONCE {
-            played.dial()?;
+            played.dial(Role::Talk)?;
         }
         played.turn()?;
         if engine::now() > end {
