@@ -84,6 +84,8 @@ pub struct Calls {
     events: Events,
     clients: Vec<Client>,
     idle: VecDeque<usize>,
+    /// Sessions whose sockets are to be looked at.
+    ready: VecDeque<usize>,
     table: Vec<Option<Box<Call>>>,
     free: VecDeque<usize>,
     by_number: HashMap<u64, usize>,
@@ -126,6 +128,7 @@ impl Calls {
             events: Events::with_capacity(1024),
             clients: Vec::new(),
             idle: VecDeque::new(),
+            ready: VecDeque::new(),
             table: Vec::new(),
             free: VecDeque::new(),
             by_number: HashMap::new(),

@@ -10,8 +10,11 @@ use std::cmp::Reverse;
 use std::io;
 use std::time::Duration;
 
+/// How long one turn may read WebSockets, in nanoseconds: packets must leave in time meanwhile.
+const BUDGET: u64 = 500_000;
+
 impl Calls {
-    /// Does all that can be done now, and sleeps until the engine's next tick.
+    /// Does what can be done now, and sleeps until the engine's next tick.
     pub fn turn(&mut self) -> io::Result<()> {
         self.engine.pass()?;
         self.signalling()?;
@@ -55,11 +58,15 @@ impl Calls {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             result => result?,
         }
-        let ready: Vec<usize> = self.events.iter().map(|event| event.token().0).collect();
-        for place in ready {
+        self.ready.extend(self.events.iter().map(|event| event.token().0));
+        let end = now() + BUDGET;
+        while let Some(place) = self.ready.pop_front() {
             self.clients[place].on_ready(&mut self.buffer[..]);
             while let Some(said) = self.clients[place].poll(now()) {
                 self.on_said(place, said);
+            }
+            if now() > end {
+                break;
             }
         }
         Ok(())

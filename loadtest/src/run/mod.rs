@@ -219,9 +219,10 @@ impl Run {
 
     /// Hangs everything up, and waits until it is over.
     fn hang_up_all(&mut self) -> io::Result<()> {
-        while self.calls.hang_up() {}
         let end = crate::engine::now() + 15_000_000_000;
         while self.calls.calls() > 0 && crate::engine::now() < end {
+            // Those too that come up only now.
+            while self.calls.hang_up() {}
             self.turn()?;
         }
         if self.calls.calls() > 0 {

@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 /// Connections begun in one turn of the loop.
-const BURST: usize = 256;
+const BURST: usize = 16;
 /// How long after the storm is ordered it begins, so that all of it falls into the span that is measured.
 const LULL: u64 = 500_000_000;
 

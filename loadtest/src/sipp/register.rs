@@ -45,7 +45,6 @@ pub(super) fn sessions(sipp: &Sipp, scene: &Scene) -> io::Result<Sessions> {
         profile: Profile::AesCm128Sha1_80,
         web: Seating::One,
         rtp: Seating::One,
-        media: false,
         patience: PATIENCE,
         streams: Settings::default(),
     };
