@@ -23,6 +23,8 @@ pub struct Wanted {
     pub most: usize,
     /// Lines to put into the trunk's part of the configuration file.
     pub trunk: String,
+    /// Lines to put into the part of media.
+    pub media: String,
     /// Lines to put before the rest of the configuration file.
     pub extra: String,
 }
@@ -44,12 +46,13 @@ fn config(wanted: &Wanted) -> String {
     let mut text = format!(
         "{extra}\n[http]\nlisten = \"127.0.0.1:0\"\n[sip]\nlisten = \"127.0.0.1:0\"\n\
          [admin]\nlisten = \"127.0.0.1:0\"\n[log]\nlevel = \"warn\"\n\
-         [media]\nweb_port = 0\n\
+         [media]\nweb_port = 0\n{media}\
          [limits]\ncalls = {most}\nsessions = {most}\nsessions_per_user = {most}\nconnections = {most}\n\
          [[trunk]]\nname = \"load\"\naddress = \"{agent}\"\n{trunk}[[route]]\nfrom = \"users\"\ntrunk = \"load\"\n",
         extra = wanted.extra,
         agent = wanted.agent,
         trunk = wanted.trunk,
+        media = wanted.media,
     );
     for n in 0..wanted.users {
         let _ = write!(text, "[[user]]\nname = \"load{n}\"\npassword = \"load{n}\"\n");

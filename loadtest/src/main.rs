@@ -95,6 +95,7 @@ fn find(args: &Args, profile: &Profile, cores: String) -> Result<Gateway, String
         users: args.users,
         most: profile.most.max(profile.calls) + profile.sessions + 1000,
         trunk: String::new(),
+        media: String::new(),
         extra,
     };
     Gateway::start(&wanted).map_err(|error| error.to_string())

@@ -188,6 +188,7 @@ fn markdown(report: &Report<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::super::floor::{Crypto, Shape};
+    use super::super::subject::Setting;
     use super::*;
 
     fn measured(subject: &Subject, repeat: usize, cpu_us: f64) -> Measured {
@@ -216,7 +217,8 @@ mod tests {
     #[test]
     fn ratios_are_taken_within_a_repeat() {
         let floor = Subject::Floor(Shape::Web, Crypto::Sha1);
-        let gateway = Subject::Gateway { program: "x".into(), shared: false, crypto: Crypto::Sha1 };
+        let gateway =
+            Subject::Gateway { program: "x".into(), setting: Setting::Default, crypto: Crypto::Sha1 };
         // The second repeat was disturbed, for both alike.
         let rows: Vec<Measured> = [(1, 5.0), (2, 10.0), (3, 4.0)]
             .into_iter()

@@ -15,10 +15,31 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// How a gateway is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Setting {
+    /// As it is without a word.
+    Default,
+    /// With `shared_rtp_ports` on the trunk.
+    Shared,
+    /// Without `io_uring`.
+    Plain,
+}
+
+impl Setting {
+    fn name(self) -> &'static str {
+        match self {
+            Setting::Default => "",
+            Setting::Shared => "shared_rtp_ports ",
+            Setting::Plain => "io_uring off ",
+        }
+    }
+}
+
 /// One of those that are compared.
 #[derive(Clone, Debug)]
 pub(super) enum Subject {
-    Gateway { program: PathBuf, shared: bool, crypto: Crypto },
+    Gateway { program: PathBuf, setting: Setting, crypto: Crypto },
     Floor(Shape, Crypto),
     Rtpengine { program: PathBuf, crypto: Crypto },
 }
@@ -26,9 +47,8 @@ pub(super) enum Subject {
 impl Subject {
     pub(super) fn name(&self) -> String {
         match self {
-            Subject::Gateway { shared: false, crypto, .. } => format!("gateway {}", crypto.name()),
-            Subject::Gateway { shared: true, crypto, .. } => {
-                format!("gateway shared_rtp_ports {}", crypto.name())
+            Subject::Gateway { setting, crypto, .. } => {
+                format!("gateway {}{}", setting.name(), crypto.name())
             }
             Subject::Floor(shape, crypto) => format!("floor {} {}", shape.name(), crypto.name()),
             Subject::Rtpengine { crypto, .. } => format!("rtpengine {}", crypto.name()),
@@ -38,8 +58,10 @@ impl Subject {
     /// The floor that it stands on: the same sockets, the same cipher.
     pub(super) fn floor(&self) -> Option<Subject> {
         match self {
-            Subject::Gateway { shared: false, crypto, .. } => Some(Subject::Floor(Shape::Web, *crypto)),
-            Subject::Gateway { shared: true, crypto, .. } => Some(Subject::Floor(Shape::Shared, *crypto)),
+            Subject::Gateway { setting, crypto, .. } => {
+                let shape = if *setting == Setting::Shared { Shape::Shared } else { Shape::Web };
+                Some(Subject::Floor(shape, *crypto))
+            }
             Subject::Rtpengine { crypto, .. } => Some(Subject::Floor(Shape::Legs, *crypto)),
             Subject::Floor(..) => None,
         }
@@ -62,8 +84,8 @@ pub(super) fn all(gateway: Option<&Path>) -> (Vec<Subject>, Vec<String>) {
     match gateway.map(Path::to_owned).or_else(gateway::beside) {
         Some(program) => {
             for crypto in [Crypto::Sha1, Crypto::Gcm] {
-                for shared in [false, true] {
-                    subjects.push(Subject::Gateway { program: program.clone(), shared, crypto });
+                for setting in [Setting::Default, Setting::Shared, Setting::Plain] {
+                    subjects.push(Subject::Gateway { program: program.clone(), setting, crypto });
                 }
             }
         }
@@ -108,8 +130,8 @@ impl Running {
     /// `cores` are that of the subject and our own.
     pub(super) fn start(subject: &Subject, calls: usize, cores: [usize; 2]) -> io::Result<Running> {
         match subject {
-            Subject::Gateway { program, shared, crypto } => {
-                start_gateway(program, *shared, *crypto, calls, cores)
+            Subject::Gateway { program, setting, crypto } => {
+                start_gateway(program, *setting, *crypto, calls, cores)
             }
             Subject::Floor(shape, crypto) => start_floor(*shape, *crypto, calls, cores[0]),
             Subject::Rtpengine { program, crypto } => start_rtpengine(program, *crypto, calls, cores[0]),
@@ -257,7 +279,7 @@ fn start_rtpengine(program: &Path, crypto: Crypto, calls: usize, core: usize) ->
 
 fn start_gateway(
     program: &Path,
-    shared: bool,
+    setting: Setting,
     crypto: Crypto,
     calls: usize,
     cores: [usize; 2],
@@ -272,7 +294,8 @@ fn start_gateway(
         agent,
         users: 16,
         most: calls * 2 + 64,
-        trunk: if shared { "shared_rtp_ports = true\n".into() } else { String::new() },
+        trunk: if setting == Setting::Shared { "shared_rtp_ports = true\n".into() } else { String::new() },
+        media: if setting == Setting::Plain { "io_uring = false\n".into() } else { String::new() },
         extra: String::new(),
     });
     net::pin(cores[1])?;
