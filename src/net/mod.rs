@@ -16,6 +16,7 @@ pub use batch::{BATCH, Batch, Slot};
 pub use cpu::{online_cores, pin, thread_time};
 pub use own::own_address;
 pub use poll::{Poll, Ready, Waker};
+pub use ring::try_ring;
 pub use tcp::{Listener, READ_SIZE, Stream, TcpOptions};
 pub use tls::{BadCertificate, Certificate, Tickets};
 pub use udp::{Counters, Received, Sockets, Udp, UdpOptions};

@@ -80,6 +80,11 @@ impl Ring {
     }
 }
 
+/// Whether the kernel gives an `io_uring`, else why not.
+pub fn try_ring() -> io::Result<()> {
+    Ring::new().map(drop)
+}
+
 /// The result of an operation that was not begun.
 pub(super) const UNDONE: i32 = i32::MIN;
 

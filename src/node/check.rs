@@ -2,6 +2,7 @@
 
 use super::log::say;
 use crate::config::File;
+use crate::net;
 use crate::shard::slice;
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -29,6 +30,8 @@ pub(super) struct Limits {
     pub(super) files: Option<u64>,
     /// The network device of the default route.
     pub(super) device: Option<String>,
+    /// Why the kernel gives no `io_uring`.
+    pub(super) no_ring: Option<String>,
 }
 
 impl Limits {
@@ -50,6 +53,7 @@ impl Limits {
             reserved: read("/proc/sys/net/ipv4/ip_local_reserved_ports").trim().to_owned(),
             files: files.and_then(|rest| rest.split_whitespace().next()?.parse().ok()),
             device: default.and_then(|line| line.split_whitespace().next()).map(str::to_owned),
+            no_ring: net::try_ring().err().map(|error| error.to_string()),
         }
     }
 }
@@ -138,6 +142,12 @@ pub(super) fn warnings(file: &File, shards: u8, limits: &Limits) -> Vec<String> 
         let calls = file.limits.calls;
         lines
             .push(format!("rtp_ports hold {pairs} SIP legs, limits.calls is {calls}: widen media.rtp_ports"));
+    }
+    if let Some(why) = limits.no_ring.as_ref().filter(|_| file.media.io_uring) {
+        lines.push(format!(
+            "io_uring can't be had ({why}), each RTP packet costs a system call: Linux 6.1 and \
+             sysctl -w kernel.io_uring_disabled=0, or media.io_uring = false"
+        ));
     }
     overlaps(file, shards, limits, &mut lines);
     lines
@@ -232,6 +242,7 @@ mod tests {
             reserved: String::new(),
             files: Some(1024),
             device: None,
+            no_ring: Some("Operation not permitted".into()),
         };
         let lines = warnings(&file, 1, &limits).join("\n");
         for part in [
@@ -241,6 +252,7 @@ mod tests {
             "widen media.rtp_ports",
             "move media.web_port",
             "ip_local_reserved_ports=30000-34999",
+            "(Operation not permitted), each RTP packet",
         ] {
             assert!(lines.contains(part), "{part} in {lines}");
         }
