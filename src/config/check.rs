@@ -272,6 +272,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_secret_that_is_no_text_is_not_repeated() {
+        for (text, key) in [
+            ("[[user]]\nname = \"a\"\npassword = 271828", "password"),
+            ("[[user]]\nname = \"a\"\nsip_password = 271828", "sip_password"),
+            ("[auth]\n\njwt_secret = 271828", "jwt_secret"),
+            ("[[user]]\nname = \"a\"\npassword = 271828 # quotes are missing, [271828]", "password"),
+            ("[[user]]\n\npassword = \"271828", "password"),
+        ] {
+            let said = error(text);
+            assert!(said.contains("b.toml:3:") && said.contains(key) && !said.contains("271828"), "{said}");
+        }
+    }
+
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
     #[test]

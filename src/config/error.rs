@@ -28,7 +28,14 @@ impl Error {
         let line = text.get(..offset).unwrap_or("").rsplit('\n').next().map_or(0, str::len);
         let key_line = text.get(offset - line..).and_then(|rest| rest.lines().next()).unwrap_or("");
         let key = key_line.split('=').next().unwrap_or("").trim();
-        let message = error.message().replace('\n', " ");
+        let mut message = error.message().replace('\n', " ");
+        // It repeats what it found, and this line goes to the journal.
+        if ["password", "secret"].iter().any(|word| key_line.contains(word))
+            && let Some((_, wanted)) =
+                message.split_once(", expected ").filter(|(found, _)| found.contains("invalid"))
+        {
+            message = format!("expected {wanted} in quotes");
+        }
         let what = if key.is_empty() || key.starts_with('#') || message.contains(&format!("`{key}`")) {
             message
         } else {
