@@ -167,6 +167,7 @@ fn loops(page: &mut Page, node: &Node, shards: &[Snapshot], sums: &Sums) {
         let load = gauge(std::slice::from_ref(shard), "load") / 100.0;
         page.sample(names::LOAD.name, "", &[("shard", &number)], load);
     }
+    page.one(&names::RINGS, gauge(shards, "io_uring"));
     page.one(&names::TRACES, gauge(shards, "traces"));
     page.one(&names::RECORDS_SHED, sum(sums, "loop", "records_shed"));
 }

@@ -94,7 +94,7 @@ pub const MAIL_SHED: Metric =
 /// Kernel drops.
 pub const KERNEL_DROPS: Metric = counter(
     "bridgehead_kernel_drops_total",
-    "Datagrams that the kernel dropped at our UDP sockets because their queues were full (SO_RXQ_OVFL).",
+    "Datagrams that the kernel dropped at our UDP sockets mostly because their queues were full (SO_MEMINFO).",
 );
 /// The host's drops.
 pub const HOST_UDP: Metric = counter(
@@ -116,6 +116,11 @@ pub const CPU: Metric = counter("bridgehead_cpu_seconds_total", "CPU time of eac
 pub const LOAD: Metric = gauge(
     "bridgehead_load_ratio",
     "Share of the last second that each shard was at work; at limits.load it refuses new calls.",
+);
+/// Rings.
+pub const RINGS: Metric = gauge(
+    "bridgehead_io_uring_shards",
+    "Shards that serve RTP sockets by io_uring; the others do without, for the kernel gives none or it failed.",
 );
 /// Traces.
 pub const TRACES: Metric = gauge("bridgehead_traces", "Calls whose ladder is kept.");
@@ -161,6 +166,7 @@ pub const ALL: &[Metric] = &[
     SLOW,
     CPU,
     LOAD,
+    RINGS,
     TRACES,
     RECORDS_SHED,
     EVENTS,
