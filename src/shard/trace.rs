@@ -106,6 +106,14 @@ pub struct Ladder {
     pub over: Option<(&'static str, u16)>,
 }
 
+impl Ladder {
+    fn size(&self) -> usize {
+        // The id is a key to it, too; names are cut.
+        let names = 2 * self.key.len() + 6 * VALUE;
+        size_of::<Ladder>() + names + self.entries.iter().map(Entry::size).sum::<usize>()
+    }
+}
+
 /// A message of a call that has no leg yet.
 #[derive(Debug)]
 struct Early {
@@ -171,6 +179,10 @@ fn cut(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
+fn short(party: &Party) -> Party {
+    Party { user: cut(&party.user), host: cut(&party.host), display: cut(&party.display) }
+}
+
 impl Traces {
     pub(super) fn new(caps: TraceCaps) -> Traces {
         Traces {
@@ -222,7 +234,6 @@ impl Traces {
         if !self.caps.on || self.by_leg.contains_key(&incoming.leg) {
             return false;
         }
-        self.make_room();
         let number = self.next;
         self.next += 1;
         let ladder = Ladder {
@@ -232,12 +243,14 @@ impl Traces {
             outgoing: None,
             source: incoming.source.clone(),
             target: None,
-            caller: incoming.caller.clone(),
+            caller: short(&incoming.caller),
             callee: None,
             entries: Vec::new(),
             dropped: 0,
             over: None,
         };
+        self.make_room(ladder.size());
+        self.bytes += ladder.size();
         self.ladders.insert(number, ladder);
         self.by_leg.insert(incoming.leg, number);
         if self.held.call_id == incoming.key && !self.held.steps.is_empty() {
@@ -263,7 +276,7 @@ impl Traces {
         if let Some(ladder) = self.ladders.get_mut(&number) {
             ladder.outgoing = Some(dial.leg);
             ladder.target = Some(dial.target.clone());
-            ladder.callee = Some(dial.callee.clone());
+            ladder.callee = Some(short(&dial.callee));
         }
     }
 
@@ -286,7 +299,7 @@ impl Traces {
     pub(super) fn end(&mut self, record: &Record) {
         if let Some(ladder) = self.ladder(record.incoming) {
             ladder.over = Some((record.cause.name(), record.code));
-            ladder.callee.get_or_insert_with(|| record.callee.clone());
+            ladder.callee.get_or_insert_with(|| short(&record.callee));
             if ladder.target.is_none() {
                 ladder.target.clone_from(&record.target);
             }
@@ -317,12 +330,12 @@ impl Traces {
         }
         ladder.entries.push(entry);
         self.bytes += size;
-        self.make_room();
+        self.make_room(0);
     }
 
-    /// Forgets the oldest that is over while there is too much, else the oldest.
-    fn make_room(&mut self) {
-        while self.ladders.len() >= self.caps.calls.max(1) || self.bytes > self.caps.bytes {
+    /// Forgets the oldest that is over while there is too much, else the oldest; `more` bytes are to come.
+    fn make_room(&mut self, more: usize) {
+        while self.ladders.len() >= self.caps.calls.max(1) || self.bytes + more > self.caps.bytes {
             // Those that are over are mostly the oldest; a few long calls before them are passed over.
             let over = self.ladders.iter().take(64).find(|(_, ladder)| ladder.over.is_some());
             let Some(number) = over.or_else(|| self.ladders.iter().next()).map(|(number, _)| *number) else {
@@ -330,7 +343,7 @@ impl Traces {
             };
             let Some(ladder) = self.ladders.remove(&number) else { return };
             self.evicted += 1;
-            self.bytes -= ladder.entries.iter().map(Entry::size).sum::<usize>();
+            self.bytes -= ladder.size();
             let legs = [Some(ladder.incoming), ladder.outgoing];
             for leg in legs.into_iter().flatten() {
                 self.by_leg.remove(&leg);

@@ -131,3 +131,18 @@ fn nothing_is_kept_where_it_is_switched_off_and_nonsense_is_passed_over() {
     }
     assert_eq!((on.len(), on.bytes()), (0, 0));
 }
+
+#[test]
+fn long_names_and_ids_of_parties_count_too() {
+    let mut mint = Mint::new(ShardId(0), false);
+    let mut traces = Traces::new(TraceCaps { bytes: 200_000, ..TraceCaps::default() });
+    for n in 0..100 {
+        let long = format!("{n}{}", "x".repeat(20_000));
+        let caller = Party { user: long.clone(), host: long.clone(), display: long.clone() };
+        assert!(traces.begin(&Incoming { caller, ..incoming(&mut mint, &long) }));
+        assert!(traces.bytes() <= 200_000);
+        assert!(traces.len() <= 10, "{} calls of 20 kB at least", traces.len());
+    }
+    let ladder = traces.find(&format!("99{}", "x".repeat(20_000))).unwrap();
+    assert!(ladder.caller.display.len() <= 164);
+}
