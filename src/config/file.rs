@@ -142,7 +142,7 @@ pub struct Auth {
     pub jwt_secret: Option<Spanned<String>>,
     /// PEM file with the public key of ES256 (P-256) or RS256.
     pub jwt_public_key: Option<Spanned<PathBuf>>,
-    /// What a token's `aud` must hold.
+    /// What a token's `aud` must hold; without it, only tokens that have none are taken.
     pub audience: Option<Spanned<String>>,
     /// What a token's `iss` must be.
     pub issuer: Option<Spanned<String>>,

@@ -89,7 +89,7 @@ impl JwtKey {
 pub struct Jwt {
     /// Keys; one of each algorithm is enough.
     pub keys: Vec<JwtKey>,
-    /// What `aud` must hold, where it is set.
+    /// What `aud` must hold; without it no token may have one.
     pub audience: Option<String>,
     /// What `iss` must be, where it is set.
     pub issuer: Option<String>,
@@ -236,12 +236,15 @@ impl Jwt {
         if claims.nbf.is_some_and(|nbf| now + LEEWAY.as_secs_f64() < nbf) {
             return Err(Flaw::NotYet);
         }
-        let right =
-            |wanted: &Option<String>, holds: &dyn Fn(&str) -> bool| wanted.as_deref().is_none_or(holds);
-        if !right(&self.audience, &|wanted| claims.aud.as_ref().is_some_and(|aud| aud.holds(wanted))) {
+        // Who has no name is nobody's audience: a token that names one is for somebody else (RFC 7519 section 4.1.3).
+        let meant = match (&self.audience, &claims.aud) {
+            (Some(wanted), Some(audience)) => audience.holds(wanted),
+            (wanted, audience) => wanted.is_none() && audience.is_none(),
+        };
+        if !meant {
             return Err(Flaw::Audience);
         }
-        if !right(&self.issuer, &|wanted| claims.iss.as_deref() == Some(wanted)) {
+        if self.issuer.as_ref().is_some_and(|wanted| claims.iss.as_ref() != Some(wanted)) {
             return Err(Flaw::Issuer);
         }
         // It goes into SIP headers: nothing there that ends one.
@@ -400,7 +403,7 @@ mod tests {
         );
         let key = JwtKey::from_pem(&pem).unwrap();
         assert_eq!(format!("{key:?}"), "JwtKey(ES256)");
-        let jwt = Jwt { keys: vec![key], audience: None, ..hs256() };
+        let jwt = Jwt { keys: vec![key], ..hs256() };
         let text = unsigned(&json!({"alg": "ES256"}), &claims(json!({})));
         let signature = pair.sign(&random, text.as_bytes()).unwrap();
         let token = format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature));
@@ -412,6 +415,17 @@ mod tests {
             assert_eq!(jwt.check(NOW, &lying), Err(Flaw::Signature));
         }
         assert!(JwtKey::from_pem("-----BEGIN PUBLIC KEY-----\n!\n-----END PUBLIC KEY-----").is_none());
+    }
+
+    #[test]
+    fn a_gateway_without_a_name_takes_no_token_that_is_meant_for_somebody() {
+        let jwt = Jwt { audience: None, ..hs256() };
+        let check = |aud: Value| {
+            jwt.check(NOW, &sign(&json!({"alg": "HS256"}), &claims(json!({ "aud": aud })), SECRET))
+        };
+        assert_eq!(check(json!("mail")), Err(Flaw::Audience));
+        assert_eq!(check(json!(["mail", "phone"])), Err(Flaw::Audience));
+        assert_eq!(check(Value::Null).unwrap().account.name(), "alice");
     }
 
     #[test]
