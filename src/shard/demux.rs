@@ -29,9 +29,13 @@ impl Core {
             match slot.packet.bytes().first() {
                 Some(128..=191) => self.plane.handle_web(now, slot.remote, &mut slot.packet),
                 // STUN and DTLS. The room has its own budget for handshakes in a pass.
-                Some(0..=3 | 20..=63) => {
+                Some(&first @ (0..=3 | 20..=63)) => {
                     let data = slot.packet.bytes();
                     self.peers.handle_input(now, webrtc::Input::Datagram { from: slot.remote, local, data });
+                    if first > 3 {
+                        // Keys that it brings are for what lies behind it in this batch, too.
+                        self.settle(now);
+                    }
                     Verdict::Taken
                 }
                 _ => {

@@ -47,7 +47,7 @@ impl Browser {
         );
         command.arg(folder.join("browser.mjs")).arg(tone).arg(scene.path(name));
         let mut driver = Process::start(scene, name, &mut command);
-        let ready: Value = serde_json::from_str(&driver.line(|line| line.starts_with('{'))).unwrap();
+        let ready: Value = serde_json::from_str(&driver.first_line()).unwrap();
         let group = ready["ready"].as_u64().expect("the browser's id") as u32;
         Browser { name: name.into(), driver, group, last_id: 0, faults: Vec::new() }
     }

@@ -32,8 +32,7 @@ impl Firefox {
         let mut command = Command::new("node");
         command.arg(driver).arg(scene.path("firefox"));
         let mut driver = Process::start(scene, "firefox-driver", &mut command);
-        let line = std::iter::repeat_with(|| driver.line(|_| true)).find(|line| line.starts_with('{'));
-        let ready: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        let ready: Value = serde_json::from_str(&driver.first_line()).unwrap();
         Firefox { driver, group: ready["ready"].as_u64().expect("its id") as u32, last_id: 0 }
     }
 

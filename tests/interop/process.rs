@@ -50,9 +50,18 @@ impl Process {
 
     /// The first line of stdout, not asked for before, that `wanted` likes.
     pub fn line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+        self.line_within(PATIENCE, wanted)
+    }
+
+    /// The first line of what takes its time to start, as a browser does beside other work.
+    pub fn first_line(&mut self) -> String {
+        self.line_within(4 * PATIENCE, |line| line.starts_with('{'))
+    }
+
+    fn line_within(&mut self, patience: Duration, wanted: impl Fn(&str) -> bool) -> String {
         let start = Instant::now();
         loop {
-            match self.lines.recv_timeout(PATIENCE.saturating_sub(start.elapsed())) {
+            match self.lines.recv_timeout(patience.saturating_sub(start.elapsed())) {
                 Ok(line) => {
                     self.seen.push(line.clone());
                     if wanted(&line) {

@@ -31,6 +31,8 @@ struct World {
     media: Vec<(SocketId, SocketAddr, Vec<u8>)>,
     sockets: u32,
     ports: Vec<(u16, SocketId)>,
+    /// The page sent its first sound in the batch that ended its handshake.
+    spoke: bool,
 }
 
 fn with_phone() -> Config {
@@ -68,6 +70,7 @@ impl World {
             media: Vec::new(),
             sockets: 100,
             ports: Vec::new(),
+            spoke: false,
         };
         world.core.bytes(now, flow, UPGRADE);
         world.turn();
@@ -82,6 +85,14 @@ impl World {
             while let Some(sent) = self.page.poll_send() {
                 assert_eq!((sent.from, sent.to), (address(PAGE), address(GATEWAY)));
                 batch.push(SocketId::new(ShardId(0), 0, 1), sent.from, &sent.data, false);
+            }
+            if let Some(keys) = self.page.keys().filter(|_| !self.spoke && !batch.is_empty()) {
+                // Sound right behind the end of the handshake.
+                self.spoke = true;
+                let mut packet = Packet::default();
+                packet.fill(&rtp(77, 0));
+                Send::new(keys.profile, &keys.send, 4).protect(0, &mut packet).unwrap();
+                batch.push(SocketId::new(ShardId(0), 0, 1), address(PAGE), packet.bytes(), false);
             }
             if quiet && batch.is_empty() {
                 return;
@@ -271,6 +282,8 @@ fn connected(dtls: Dtls) -> World {
     world.pass(Duration::from_secs(1));
     assert!(world.heard("ringing").is_some());
     assert!(world.page.keys().is_some(), "the handshake is done");
+    let early = world.core.plane().counters().dropped_no_keys;
+    assert_eq!((world.spoke, early), (true, 0), "what came with the last of it is heard");
     let body = format!(
         "v=0\r\no=- 1 1 IN IP4 203.0.113.9\r\ns=-\r\nc=IN IP4 203.0.113.9\r\nt=0 0\r\nm=audio {} RTP/AVP 0\r\n",
         address(PHONE_MEDIA).port()
