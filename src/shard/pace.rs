@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 const SLOW: Duration = Duration::from_millis(5);
 /// Over how long it is measured how busy the loop is.
 const WINDOW: Duration = Duration::from_secs(1);
-/// A shard that refuses calls takes them again when it is so many percent less busy than when it began to.
+/// A shard that refuses calls takes them again when it is so many percent less busy than when it began to, or half as
+/// busy where that is nearer.
 const RELIEF: u8 = 10;
 /// The histogram's reach, in nanoseconds.
 const LONGEST: u64 = 60_000_000_000;
@@ -121,7 +122,7 @@ impl Pace {
         }
         self.load = (busy.as_nanos() * 100 / whole.as_nanos().max(1)).min(100) as u8;
         self.window = (self.lap, Duration::ZERO);
-        let limit = if self.full { most.saturating_sub(RELIEF) } else { most };
+        let limit = if self.full { most - RELIEF.min(most / 2) } else { most };
         let full = most > 0 && self.load >= limit;
         (full != std::mem::replace(&mut self.full, full)).then_some(full)
     }
@@ -188,6 +189,22 @@ mod tests {
         // Nothing happened for a while, so nobody looked.
         pace.begin(start + Duration::from_mins(1));
         assert_eq!((pace.weigh(95), pace.load()), (Some(false), 1));
+    }
+
+    #[test]
+    fn a_low_limit_is_left_behind_too() {
+        #[expect(clippy::disallowed_methods, reason = "a test needs some instant")]
+        let start = Instant::now();
+        for most in 1..=100 {
+            let mut pace = Pace::new(start);
+            pace.begin(start);
+            pace.lap(start + WINDOW, Part::Datagrams);
+            pace.end();
+            pace.begin(start + WINDOW);
+            assert_eq!(pace.weigh(most), Some(true), "{most}");
+            pace.begin(start + 2 * WINDOW);
+            assert_eq!(pace.weigh(most), Some(false), "{most}: nothing is done any more");
+        }
     }
 
     #[test]

@@ -242,6 +242,42 @@ fn a_trunk_whose_port_is_closed_is_found_dead_at_once_wherever_the_error_lands()
 }
 
 #[test]
+#[allow(clippy::disallowed_methods)] // A core's time is what it is about.
+fn a_core_that_is_busy_refuses_new_calls_by_503_and_takes_them_again_when_it_is_not() {
+    let mut config = config();
+    config.caps.load = 10;
+    let (mut alice, bob) = phones(&mut config);
+    let node = Node::start(config, 1);
+    alice.gateway = node.bound.sip[0];
+    // A call that is taken ends by 500 at once.
+    drop(bob);
+    let uri = format!("sip:bob@{}", alice.gateway);
+    let mut calls = 0;
+    let mut is_refused = || {
+        calls += 1;
+        let id = format!("busy{calls}");
+        alice.request("INVITE", &uri, &id, &format!("<{uri}>"), 1, &alice.sdp());
+        // A refusal of an earlier one may come again.
+        let end = std::iter::repeat_with(|| alice.hear("SIP/2.0 50")).find(|end| end.header("call-id") == id);
+        let end = end.unwrap();
+        alice.request("ACK", &uri, &id, end.header("to"), 1, "");
+        end.starts("SIP/2.0 503")
+    };
+    let start = Instant::now();
+    while !is_refused() {
+        assert!(start.elapsed() < PATIENCE, "never busy");
+    }
+    assert!(node.count("call", "refused_load") > 0);
+    let start = Instant::now();
+    while is_refused() {
+        assert!(start.elapsed() < PATIENCE, "busy for good");
+        // To ask without a pause is work.
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    node.finish(|| Order::Stop);
+}
+
+#[test]
 fn a_large_invite_is_heard_whole() {
     let mut config = config();
     let (mut alice, mut bob) = phones(&mut config);
