@@ -97,7 +97,9 @@ impl Core {
             media::Event::Opened { leg, address: Some(address), .. } => {
                 self.traces.step(now, *leg, Way::Here, || format!("rtp port {}", address.port()));
             }
-            media::Event::Full { leg } => self.traces.step(now, *leg, Way::Here, || "no port is free".into()),
+            media::Event::Full { leg } => self
+                .traces
+                .step(now, *leg, Way::Here, || "no port is free, or another call has its address".into()),
             _ => {}
         }
     }

@@ -231,6 +231,7 @@ fn every_key_arrives_once_and_in_order_where_both_networks_lose() {
         .filter_map(|detail| Some(detail["digit"].as_str()?.to_owned()))
         .collect();
     assert_eq!(heard, KEYS);
+    assert!(lossy.lost() >= 10, "{} lost", lossy.lost());
     phone.assert_hears("the SIP phone", WEB);
     browser.assert_hears(SIP);
     between.finish();
