@@ -103,6 +103,8 @@ impl Reader {
         if self.session.media.len() >= MAX_MEDIA {
             return Err(Error::TooMany);
         }
+        // Most have one, descriptions are kept as long as their calls, and room for four is 2 kB.
+        self.session.media.reserve_exact(1);
         self.session.media.push(media(value)?);
         Ok(())
     }

@@ -113,6 +113,10 @@ const SIP: Ipv4Addr = Ipv4Addr::new(127, 80, 0, 1);
 /// How long setting up may take, and how many calls are set up at once.
 const PATIENCE: Duration = Duration::from_mins(1);
 const AT_ONCE: usize = 20;
+/// Users of the gateway: each may have 16 calls.
+const USERS: usize = 128;
+/// Between two calls that are dialled: a gateway that has no time left refuses them.
+const PACE: Duration = Duration::from_millis(4);
 
 /// A subject with its calls up. Dropping it ends it.
 pub(super) struct Running {
@@ -292,7 +296,7 @@ fn start_gateway(
         program: program.to_owned(),
         cores: cores[0].to_string(),
         agent,
-        users: 16,
+        users: USERS,
         most: calls * 2 + 64,
         trunk: if setting == Setting::Shared { "shared_rtp_ports = true\n".into() } else { String::new() },
         media: if setting == Setting::Plain { "io_uring = false\n".into() } else { String::new() },
@@ -306,7 +310,7 @@ fn start_gateway(
             http: gateway.http,
             agent,
             local: Ipv4Addr::LOCALHOST,
-            users: 16,
+            users: USERS,
             version: Version::V13,
             profile: crypto.profile().unwrap_or(Profile::AesCm128Sha1_80),
             web: Seating::Addresses,
@@ -317,19 +321,22 @@ fn start_gateway(
         7,
     )?;
     let end = engine::now() + PATIENCE.as_nanos() as u64;
+    let mut next = 0;
     while played.talking() < calls {
         if played.sessions() < calls && played.sessions() < played.signed_in() + AT_ONCE {
             played.connect()?;
         }
-        if played.calls() < calls && played.calls() < played.talking() + AT_ONCE {
+        let room = played.calls() < calls && played.calls() < played.talking() + AT_ONCE;
+        if room && engine::now() >= next {
             played.dial(Role::Talk)?;
+            next = engine::now() + PACE.as_nanos() as u64;
         }
         played.turn()?;
         if engine::now() > end {
             let (up, log) = (played.talking(), gateway.log());
             return Err(io::Error::other(format!(
                 "{up} of {calls} calls came up: {:?}\n{log}",
-                played.tally()
+                played.tally().failures
             )));
         }
     }
