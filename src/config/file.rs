@@ -114,7 +114,7 @@ impl Default for Media {
             web_port: 10000,
             rtp_ports: 16384..=32767,
             dtls: Dtls::Auto,
-            io_uring: true,
+            io_uring: false,
         }
     }
 }

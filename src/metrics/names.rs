@@ -120,7 +120,7 @@ pub const LOAD: Metric = gauge(
 /// Rings.
 pub const RINGS: Metric = gauge(
     "bridgehead_io_uring_shards",
-    "Shards that serve RTP sockets by io_uring; the others do without, for the kernel gives none or it failed.",
+    "Shards that serve RTP sockets by io_uring: none unless media.io_uring asks for it and the kernel gives it.",
 );
 /// Traces.
 pub const TRACES: Metric = gauge("bridgehead_traces", "Calls whose ladder is kept.");

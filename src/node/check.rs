@@ -146,7 +146,7 @@ pub(super) fn warnings(file: &File, shards: u8, limits: &Limits) -> Vec<String> 
     if let Some(why) = limits.no_ring.as_ref().filter(|_| file.media.io_uring) {
         lines.push(format!(
             "io_uring can't be had ({why}), each RTP packet costs a system call: Linux 6.1 and \
-             sysctl -w kernel.io_uring_disabled=0, or media.io_uring = false"
+             sysctl -w kernel.io_uring_disabled=0, or leave media.io_uring out"
         ));
     }
     overlaps(file, shards, limits, &mut lines);
@@ -233,7 +233,8 @@ mod tests {
 
     #[test]
     fn each_warning_brings_its_remedy() {
-        let file = read("b.toml", "[media]\nrtp_ports = \"30000-34999\"\nweb_port = 30001").unwrap();
+        let file = read("b.toml", "[media]\nrtp_ports = \"30000-34999\"\nweb_port = 30001\nio_uring = true")
+            .unwrap();
         let limits = Limits {
             receive: Some(212_992),
             send: Some(212_992),

@@ -22,8 +22,8 @@ pub(super) enum Setting {
     Default,
     /// With `shared_rtp_ports` on the trunk.
     Shared,
-    /// Without `io_uring`.
-    Plain,
+    /// With `io_uring`.
+    Ring,
 }
 
 impl Setting {
@@ -31,7 +31,7 @@ impl Setting {
         match self {
             Setting::Default => "",
             Setting::Shared => "shared_rtp_ports ",
-            Setting::Plain => "io_uring off ",
+            Setting::Ring => "io_uring ",
         }
     }
 }
@@ -84,7 +84,7 @@ pub(super) fn all(gateway: Option<&Path>) -> (Vec<Subject>, Vec<String>) {
     match gateway.map(Path::to_owned).or_else(gateway::beside) {
         Some(program) => {
             for crypto in [Crypto::Sha1, Crypto::Gcm] {
-                for setting in [Setting::Default, Setting::Shared, Setting::Plain] {
+                for setting in [Setting::Default, Setting::Shared, Setting::Ring] {
                     subjects.push(Subject::Gateway { program: program.clone(), setting, crypto });
                 }
             }
@@ -299,7 +299,7 @@ fn start_gateway(
         users: USERS,
         most: calls * 2 + 64,
         trunk: if setting == Setting::Shared { "shared_rtp_ports = true\n".into() } else { String::new() },
-        media: if setting == Setting::Plain { "io_uring = false\n".into() } else { String::new() },
+        media: if setting == Setting::Ring { "io_uring = true\n".into() } else { String::new() },
         extra: String::new(),
     });
     net::pin(cores[1])?;
