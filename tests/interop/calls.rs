@@ -130,6 +130,34 @@ fn every_key_arrives_once_and_in_order_both_ways_with_losses() {
 }
 
 #[test]
+fn keys_of_a_call_in_opus_are_put_into_the_phones_clock_and_back() {
+    let scene = Scene::new("calls_keys_opus");
+    let phone = Phone::new(SIP);
+    let plan = sipp::Plan::new(&scene, "sipp", "uas-codec").key("number", "96").key("map", "opus/48000/2");
+    let mut callee = plan.rtp(phone.port).listen();
+    let (_gateway, mut browser) = signed_in(&scene, callee.port);
+    browser.dial("bob");
+    let invite = callee.received("INVITE");
+    assert!(invite.contains("telephone-event/48000") && invite.contains("telephone-event/8000"), "{invite}");
+    phone.call(callee.far_media("INVITE"));
+    browser.await_answer();
+    // Chromium's events have its codec's clock, 48 kHz; the phone's have 8 kHz.
+    browser.dtmf(KEYS, &json!({ "duration": 200 }));
+    phone.assert_keys(KEYS);
+    assert!(phone.key_ms().iter().all(|ms| (180..=260).contains(ms)), "{:?}", phone.key_ms());
+    phone.press(KEYS);
+    await_event(&mut browser, "dtmf", KEYS.len());
+    let heard: String = browser
+        .details("dtmf")
+        .iter()
+        .filter_map(|detail| Some(detail["digit"].as_str()?.to_owned()))
+        .collect();
+    assert_eq!(heard, KEYS);
+    browser.hangup();
+    callee.assert_success();
+}
+
+#[test]
 fn bodies_attached_data_keys_and_control_pass_by_info_and_notify() {
     let scene = Scene::new("calls_informs");
     let phone = Phone::new(SIP);

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! How to put something under load:
-//! 1. [`Engine::open`] some [`Port`]s (sockets). One port serves any number of ends: bound to an unspecified address, each
+//! 1. [`Engine::open`] some ports (sockets). One port serves any number of ends: bound to an unspecified address, each
 //!    end has a source address of its own (`127.x.y.z`, by `IP_PKTINFO`), so that thousands of peers cost two sockets and
 //!    are sent and received in batches. Or open a port for each end.
 //! 2. [`Engine::add`] the ends: port, source address, where to send, payload type, SSRC, and [`Keys`] where it is SRTP (as
