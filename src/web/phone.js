@@ -48,6 +48,8 @@ let retries = 0;
 let retry = 0;
 let sure = 0;
 let byToken = false;
+/** Counted, so that a sign-in under way notices. */
+let signOuts = 0;
 const tune = tones(context);
 const keys = pad($('pad-keys'), press);
 
@@ -90,7 +92,11 @@ function signInBy(token) {
 }
 
 async function signIn(options) {
-  client = await Bridgehead.connect({ ...options, resume: SESSION });
+  const before = signOuts;
+  const fresh = await Bridgehead.connect({ ...options, resume: SESSION });
+  // Signed out while it was coming back: the session ends, too.
+  if (before !== signOuts) return fresh.close();
+  client = fresh;
   credentials = options;
   retries = 0;
   keepSignIn({ user: client.user, token: options.token });
@@ -154,6 +160,7 @@ function remember() {
 
 function signOut() {
   clearTimeout(retry);
+  signOuts++;
   credentials = null;
   const leaving = client;
   client = null;
@@ -665,7 +672,8 @@ document.addEventListener('keydown', (event) => {
   else if (event.key === 'h' && active) hold(active, !active.held);
 });
 // A page that is loaded anew goes on with its calls; for one that never comes back the gateway ends them.
-addEventListener('pagehide', remember);
+// Left again before it was back, it keeps what the page before it left.
+addEventListener('pagehide', () => client && remember());
 
 const last = lastSignIn();
 $('user').value = last.user;
