@@ -228,3 +228,38 @@ test('a transport that is asked for is the only one', async () => {
   await assert.rejects(connecting, { name: 'connection_lost' });
   assert.equal(FakeFetch.all.length, 0);
 });
+
+test('a WebSocket that may not even be made leaves no rejection behind', async () => {
+  const unhandled = mock.fn();
+  process.on('unhandledRejection', unhandled);
+  globalThis.WebSocket = class {
+    constructor() {
+      throw new Error('forbidden by policy');
+    }
+  };
+  await assert.rejects(Bridgehead.connect({ user: 'alice', password: 'secret', transport: 'websocket' }), { name: 'connection_lost' });
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off('unhandledRejection', unhandled);
+  assert.equal(unhandled.mock.callCount(), 0);
+});
+
+test('tells that a registration was not renewed in the session after one that was lost', async () => {
+  const { client, socket } = await signIn();
+  socket.say({ type: 'registered', seq: 1 });
+  const told = [];
+  client.on('unregistered', (detail) => told.push(detail));
+  socket.close();
+  await tick(500);
+  FakeSocket.last.open();
+  FakeSocket.last.refuse('connect', 'unknown_session', 481);
+  await settle();
+  await tick(1);
+  FakeSocket.last.open();
+  FakeSocket.last.ok('connect', { user: 'alice', resume: 'token 2' });
+  await settle();
+  FakeSocket.last.refuse('register', 'unauthorized', 401);
+  await settle();
+  assert.deepEqual(told, [{ reason: 'unauthorized', code: 401 }]);
+  assert.equal(client.registered, false);
+  client.close();
+});

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, mock, test } from 'node:test';
 import { Bridgehead } from '../../src/web/sdk/bridgehead.js';
-import { FakePeer, FakeSocket, install, place, settle } from './fakes.mjs';
+import { FakePeer, FakeSocket, install, microphone, place, settle } from './fakes.mjs';
 
 beforeEach(install);
 
@@ -183,6 +183,22 @@ test('an offer of the gateway before the takeover does not end the call', async 
   assert.equal(socket.asked('hangup'), undefined);
 });
 
+for (const direction of ['outgoing', 'incoming']) {
+  test(`an offer of the gateway that crosses the takeover of an ${direction} call is void`, async () => {
+    const { client, socket } = await arrive({ calls: [{ call: 'a', direction, state: 'answered', party: 'bob' }] });
+    const [call] = client.calls;
+    const taking = call.takeover({ audio: false });
+    await settle();
+    socket.say({ type: 'update', seq: 1, call: 'a', sdp: 'offer B' });
+    await settle();
+    assert.equal(socket.asked('accept'), undefined);
+    socket.ok('update', { sdp: 'answer' });
+    await taking;
+    assert.equal(call.state, 'answered');
+    assert.equal(call.connection.remoteDescription.sdp, 'answer');
+  });
+}
+
 test('a call of the page before is held as it was, and can be resumed', async () => {
   const standing = { call: 'a', direction: 'incoming', state: 'answered', party: 'bob', on_hold: true };
   const { client, socket } = await arrive({ calls: [standing, { ...standing, call: 'b', on_hold: undefined, held: true }] });
@@ -215,4 +231,58 @@ test('a page that has nothing but the token of a session that is over is told so
   await assert.rejects(connecting, { name: 'unknown_session' });
   assert.equal(FakeSocket.last, socket, 'no sign-in without a name');
   assert.equal(kept(), null);
+});
+
+test('a takeover that fails says why, and harms nobody who does not ask', async () => {
+  const unhandled = mock.fn();
+  process.on('unhandledRejection', unhandled);
+  const standing = { call: 'a', direction: 'outgoing', state: 'answered', party: 'bob' };
+  const { client, socket } = await arrive({ calls: [standing, { ...standing, call: 'b' }, { ...standing, call: 'c' }] });
+  const [denied, refused, unasked] = client.calls;
+  microphone.ask = async () => {
+    throw Object.assign(new Error('no'), { name: 'NotAllowedError' });
+  };
+  await assert.rejects(denied.takeover(), { name: 'microphone_denied' });
+  const taking = refused.takeover({ audio: false });
+  await settle();
+  socket.refuse('update', 'not_acceptable', 488);
+  await assert.rejects(taking, { name: 'not_acceptable', code: 488 });
+  unasked.takeover();
+  await unasked.ended;
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off('unhandledRejection', unhandled);
+  assert.equal(unhandled.mock.callCount(), 0);
+});
+
+test('another user who signs in by password is not given the session that was left in the tab', async () => {
+  await arrive();
+  const connecting = Bridgehead.connect({ user: 'bob', password: 'other', resume: true });
+  const left = FakeSocket.last;
+  left.open();
+  left.ok('connect', { user: 'alice', resume: 'token 2' });
+  await settle();
+  assert.ok(left.asked('disconnect'), 'the session of the one before is over');
+  const socket = FakeSocket.last;
+  socket.open();
+  assert.deepEqual([socket.asked('connect').user, socket.asked('connect').resume], ['bob', undefined]);
+  socket.ok('connect', { user: 'bob', resume: 'token 3' });
+  const client = await connecting;
+  assert.equal(client.user, 'bob');
+  assert.equal(kept().token, 'token 3');
+});
+
+test('a restart that an offer of the gateway overtook is made after it', async () => {
+  const { socket, call, pc } = await talking();
+  call.restart();
+  await settle();
+  const overtaken = socket.asked('update');
+  socket.say({ type: 'update', seq: 3, call: call.id, sdp: 'offer B' });
+  await settle();
+  socket.refuse('update', 'pending', 491);
+  await settle();
+  assert.ok(socket.asked('accept'));
+  await tick(2_500);
+  assert.equal(pc.restarts, 2);
+  assert.notEqual(socket.asked('update').id, overtaken.id);
+  call.hangup();
 });

@@ -207,7 +207,10 @@ export class Call extends Emitter<CallEvents> {
   /** An ICE restart. Done without being asked when the sound breaks off. */
   restart(): Promise<void>;
   stats(): Promise<CallStats>;
-  /** After a reload: goes on with an answered call of the page before (one of `Bridgehead.calls`). */
+  /**
+   * After a reload: goes on with an answered call of the page before (one of `Bridgehead.calls`). Rejected by what hinders
+   * it (no microphone, a refusal), which ends the call.
+   */
   takeover(options?: MediaOptions): Promise<void>;
 }
 
@@ -234,7 +237,8 @@ export interface ConnectOptions {
   transport?: 'auto' | 'websocket' | 'poll';
   /** A call that is dialled, answered or resumed puts the others on hold. */
   autoHold?: boolean;
-  /** Keep a token in sessionStorage (under this name), and come back by it after a reload. `calls` then has the
+  /** Keep a token in sessionStorage (under this name), and come back by it after a reload, unless `user` and `password`
+   * are another user's. `calls` then has the
    * calls: an answered one waits for `takeover`, one that rings is told of by `incoming` as well, one that was still
    * dialled ends with `cancelled`. */
   resume?: boolean | string;

@@ -339,7 +339,7 @@ export class Call extends Emitter {
     if (this.#state !== 'answered' || this.#pc) {
       return Promise.reject(new BridgeheadError('wrong_state', 'Only a call of the page before can be taken over.'));
     }
-    return this.#guard(async () => {
+    const taken = this.#guard(async () => {
       const pc = this.#connect();
       await this.#listen(audio);
       if (this.#over) return;
@@ -347,7 +347,14 @@ export class Call extends Emitter {
       await pc.setLocalDescription();
       const { sdp } = await this.#line.request('update', { call: this.id, sdp: pc.localDescription.sdp, takeover: true });
       await this.#step(() => pc.setRemoteDescription({ type: 'answer', sdp }));
+    }).then(async () => {
+      if (!this.#over) return;
+      const { reason, code, error } = await this.ended;
+      throw error ?? new BridgeheadError(reason, `The call has ended: ${reason}.`, code);
     });
+    // As with `answered`: whoever listens to `ended` instead sees no unhandled rejection.
+    taken.catch(() => {});
+    return taken;
   }
 
   /** Counts and qualities of this moment; `gateway` holds the gateway's own view. */
@@ -566,20 +573,21 @@ export class Call extends Emitter {
 
   #onUpdate(sdp) {
     this.#step(async () => {
-      // Not answered yet: the newer offer is the one to answer.
-      if (!this.#pc?.remoteDescription && this.direction === 'incoming') {
+      // Not answered yet: the newer offer is the one to answer. A call of the page before is taken over by an offer of
+      // ours, which makes those of the gateway that it crosses void.
+      if (!this.#pc?.remoteDescription) {
         this.#offer = sdp;
         return;
       }
-      // A call of the page before: what takes it over is an offer of ours.
-      if (!this.#pc) return;
       // An offer of ours that is on its way will be refused: the gateway's goes first, and rolls ours back.
       this.#round++;
+      const overtaken = this.#pc.signalingState === 'have-local-offer';
       await this.#pc.setRemoteDescription({ type: 'offer', sdp });
       await this.#pc.setLocalDescription();
       if (this.#over) return;
       this.#line.request('accept', { call: this.id, sdp: this.#pc.localDescription.sdp }).catch(() => {});
-      if (this.#media === 'interrupted') this.#restartIn(PATIENCE_MS);
+      // What a restart of ours was for is still to be done.
+      if (overtaken || this.#media === 'interrupted') this.#restartIn(PATIENCE_MS);
     });
   }
 
@@ -822,6 +830,8 @@ class Link {
       timer = setTimeout(() => reject(lost('no reply')), ms);
       this.#giveUp = reject;
     });
+    // Nobody waits for it where no way could be made.
+    late.catch(() => {});
     try {
       // Where a policy forbids WebSocket, to make one throws.
       way = new Way(this.#url, this);
@@ -1034,7 +1044,9 @@ export class Bridgehead extends Emitter {
         const client = new Bridgehead();
         client.#autoHold = Boolean(options.autoHold);
         await client.#open(options, kept);
-        return client;
+        // What another user left in this tab is not for this one.
+        if (options.password === undefined || client.user === options.user) return client;
+        client.close();
       } catch (error) {
         // That session is over: sign in anew, where there is something to do so with.
         if (error.name !== 'unknown_session' || (options.user ?? options.token) === undefined) throw error;
@@ -1203,7 +1215,7 @@ export class Bridgehead extends Emitter {
     for (const call of this.calls) call[END]({ reason: error.name, code: 0, error });
     if (!this.registered) return;
     this.registered = false;
-    this.#link.request('register').catch(() => {});
+    this.#link.request('register').catch(({ name, code }) => this.#closed || this[TELL]('unregistered', { reason: name, code }));
   }
 
   #onEvent(message) {
