@@ -45,7 +45,14 @@ async function replace(call) {
   const [track] = stream.getAudioTracks();
   const old = sender.track;
   track.enabled = old.enabled;
-  await sender.replaceTrack(track);
+  try {
+    await sender.replaceTrack(track);
+  } catch (error) {
+    // The call ended while the microphone was being opened: the light must not stay on.
+    track.stop();
+    throw error;
+  }
+  if (call.state === 'ended') return track.stop();
   call.localStream.removeTrack(old);
   call.localStream.addTrack(track);
   old.stop();
@@ -94,8 +101,9 @@ export function devices({ panel, mics, meter, hint, speakers, speakerChoice, sou
   async function open() {
     close();
     hint.textContent = '';
+    let stream;
     try {
-      const stream = await navigator.mediaDevices.getUserMedia({ audio: microphone() });
+      stream = await navigator.mediaDevices.getUserMedia({ audio: microphone() });
       if (!panel.open || test) return stream.getTracks().forEach((track) => track.stop());
       test = stream;
     } catch (error) {
@@ -107,6 +115,8 @@ export function devices({ panel, mics, meter, hint, speakers, speakerChoice, sou
       return;
     }
     await list();
+    // Closed meanwhile, or opened anew.
+    if (test !== stream) return;
     speak();
     listening = ear(context(), test);
     const begun = performance.now();
