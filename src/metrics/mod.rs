@@ -156,17 +156,11 @@ fn loops(page: &mut Page, node: &Node, shards: &[Snapshot], sums: &Sums) {
     }
     let slow = sums.iter().filter(|((room, _), _)| *room == "slow_pass");
     page.by(&names::SLOW, "part", slow.map(|((_, name), value)| (*name, *value as f64)));
-    page.family(&names::CPU);
-    for shard in shards {
-        let number = shard.shard.0.to_string();
-        page.sample(names::CPU.name, "", &[("shard", &number)], shard.cpu.as_secs_f64());
-    }
-    page.family(&names::LOAD);
-    for shard in shards {
-        let number = shard.shard.0.to_string();
-        let load = gauge(std::slice::from_ref(shard), "load") / 100.0;
-        page.sample(names::LOAD.name, "", &[("shard", &number)], load);
-    }
+    let each = |value: fn(&Snapshot) -> f64| {
+        shards.iter().map(move |shard| (shard.shard.0.to_string(), value(shard)))
+    };
+    page.by(&names::CPU, "shard", each(|shard| shard.cpu.as_secs_f64()));
+    page.by(&names::LOAD, "shard", each(|shard| gauge(std::slice::from_ref(shard), "load") / 100.0));
     page.one(&names::RINGS, gauge(shards, "io_uring"));
     page.one(&names::TRACES, gauge(shards, "traces"));
     page.one(&names::RECORDS_SHED, sum(sums, "loop", "records_shed"));

@@ -51,15 +51,15 @@ impl Page {
     }
 
     /// A metric with a value for each text of one label.
-    pub(super) fn by<'a>(
+    pub(super) fn by<T: AsRef<str>>(
         &mut self,
         metric: &Metric,
         label: &str,
-        values: impl IntoIterator<Item = (&'a str, f64)>,
+        values: impl IntoIterator<Item = (T, f64)>,
     ) {
         self.family(metric);
         for (text, value) in values {
-            self.sample(metric.name, "", &[(label, text)], value);
+            self.sample(metric.name, "", &[(label, text.as_ref())], value);
         }
     }
 

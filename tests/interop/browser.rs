@@ -1,7 +1,7 @@
 //! Chromium, by a node driver (`browser.mjs`) that speaks JSON lines and calls through the SDK.
 
 use super::process::{Process, signal_group};
-use super::scene::Scene;
+use super::scene::{Scene, until};
 use super::tone::{self, Heard};
 use super::wav;
 use serde_json::{Value, json};
@@ -305,6 +305,15 @@ impl Browser {
         let events = self.must(json!({"do": "events"}));
         let all = events.as_array().into_iter().flatten();
         all.filter(|event| event["name"] == name).map(|event| event["detail"].clone()).collect()
+    }
+
+    /// Waits until the SDK has told of as many keys; they must be these, in order.
+    #[track_caller]
+    pub fn assert_keys(&mut self, keys: &str) {
+        until("as many keys in the SDK", || (self.details("dtmf").len() >= keys.len()).then_some(()));
+        let told = self.details("dtmf");
+        let told: String = told.iter().filter_map(|detail| detail["digit"].as_str()).collect();
+        assert_eq!(told, keys, "{}", self.name);
     }
 
     /// Waits for the answer.

@@ -224,13 +224,7 @@ fn every_key_arrives_once_and_in_order_where_both_networks_lose() {
     browser.dtmf(KEYS, &json!({}));
     phone.assert_keys(KEYS);
     phone.press(KEYS);
-    until("as many keys in the SDK", || (browser.details("dtmf").len() >= KEYS.len()).then_some(()));
-    let heard: String = browser
-        .details("dtmf")
-        .iter()
-        .filter_map(|detail| Some(detail["digit"].as_str()?.to_owned()))
-        .collect();
-    assert_eq!(heard, KEYS);
+    browser.assert_keys(KEYS);
     assert!(lossy.lost() >= 10, "{} lost", lossy.lost());
     phone.assert_hears("the SIP phone", WEB);
     browser.assert_hears(SIP);
@@ -317,13 +311,7 @@ fn every_key_arrives_once_and_in_order_by_info_where_sip_is_lost() {
     browser.assert_hears(SIP);
     lossy.lose();
     browser.dtmf(KEYS, &json!({"via": "info"}));
-    until("as many keys in the SDK", || (browser.details("dtmf").len() >= KEYS.len()).then_some(()));
-    let heard: String = browser
-        .details("dtmf")
-        .iter()
-        .filter_map(|detail| Some(detail["digit"].as_str()?.to_owned()))
-        .collect();
-    assert_eq!(heard, KEYS);
+    browser.assert_keys(KEYS);
     let line = |message: &str, start: &str| {
         let found = message.lines().find_map(|line| line.strip_prefix(start));
         found.map_or_else(|| panic!("{start} in {message}"), |rest| rest.trim().to_owned())
