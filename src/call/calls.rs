@@ -275,6 +275,7 @@ impl Calls {
             started: now.unix,
             answered: None,
             data: incoming.data,
+            carried: incoming.carried,
         };
         facts.accounts().for_each(|account| core.count_account(account));
         let (mut inbound, mut outbound) = (plan.incoming, plan.outgoing);
@@ -384,7 +385,7 @@ impl Calls {
             }
             Timer::FirstReply => {
                 core.counters.silent_timeouts += 1;
-                call.finish(core, now, Reason { cause: Cause::Unreachable, code: 504 }, None);
+                call.finish(core, now, Reason::new(Cause::Unreachable, 504), None);
             }
             Timer::Retry => call.on_retry(core),
             Timer::Pulse => {

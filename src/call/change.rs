@@ -328,7 +328,7 @@ impl Call {
             half.pending = Pending::None;
             // Others would tell of the other party's dialog, or our credentials, and may end this one (RFC 5057).
             let code = if matches!(reason.code, 415 | 488 | 491 | 500 | 606) { reason.code } else { 488 };
-            core.refuse(half.leg, Reason { cause: reason.cause, code });
+            core.refuse(half.leg, Reason::new(reason.cause, code));
         }
     }
 

@@ -21,7 +21,7 @@ pub(super) fn to_caller(reason: Reason) -> Reason {
     let code = match (reason.cause, reason.code) {
         // A caller that did not cancel has no 487 coming (RFC 3261 section 15.1.2).
         (Cause::Cancelled, _) | (Cause::NoAnswer, 408) => {
-            return Reason { cause: Cause::NoAnswer, code: 480 };
+            return Reason::new(Cause::NoAnswer, 480);
         }
         (_, 487) => 480,
         // Our own credentials are no business of the caller's (RFC 3261 section 22).
@@ -38,7 +38,7 @@ pub(super) fn to_caller(reason: Reason) -> Reason {
         (cause, _) if cause.code() != 0 => cause.code(),
         _ => 480,
     };
-    Reason { cause: reason.cause, code }
+    Reason::new(reason.cause, code)
 }
 
 /// What the called party hears of a call that was never answered.

@@ -107,6 +107,7 @@ impl Call {
             offer,
             hops: self.facts.hops,
             data: self.facts.data.clone(),
+            carried: self.facts.carried.clone(),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::core::Core;
 use super::half::{Half, Pending, Transport};
 use crate::base::{CallId, LegId, Now, PeerId, TimerId};
-use crate::leg::{Account, Data, Event, Fork, Identity, Party, Source, Target};
+use crate::leg::{Account, Carried, Data, Event, Fork, Identity, Party, Source, Target};
 use crate::sdp::Session;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +24,8 @@ pub(super) struct Facts {
     pub(super) answered: Option<Duration>,
     /// Headers that whoever calls attached.
     pub(super) data: Data,
+    /// What else came with the call.
+    pub(super) carried: Box<Carried>,
 }
 
 impl Facts {

@@ -8,6 +8,7 @@
 //! protocol: CANCEL, BYE, a challenged BYE). An event or command for a leg that its reader has forgotten is ignored.
 
 mod attach;
+mod carried;
 mod identity;
 mod notice;
 mod quality;
@@ -16,6 +17,7 @@ mod reason;
 pub use crate::base::{LegId, ShardId, Side};
 use crate::sdp::Session;
 pub use attach::{Attach, Data};
+pub use carried::{Carried, Location, MOST_LOCATION, Past, Privacy, Told};
 pub use identity::{Identity, Secret};
 pub use notice::{Control, Digit, MOST_BODY, Notice, passes};
 pub use quality::{Level, Quality, Sound};
@@ -98,6 +100,8 @@ pub struct Incoming {
     pub key: String,
     /// Headers that were attached, of those that may be.
     pub data: Data,
+    /// What else comes with it.
+    pub carried: Box<Carried>,
 }
 
 /// A leg that goes out.
@@ -121,6 +125,8 @@ pub struct Dial {
     pub hops: u8,
     /// Headers that were attached by whoever calls.
     pub data: Data,
+    /// What else goes with it.
+    pub carried: Box<Carried>,
 }
 
 /// Where an outgoing leg goes.

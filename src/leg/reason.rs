@@ -1,4 +1,4 @@
-//! Why a leg ended or was refused: one table of causes, SIP codes and the names that clients see.
+//! Why a leg ended or was refused: one table of causes, SIP codes, Q.850 causes, and the names that clients see.
 
 /// What happened, in the client's stable vocabulary.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -31,7 +31,7 @@ pub enum Cause {
     Loop,
     /// The browser was gone longer than its grace, or media never came up.
     MediaLost,
-    /// The session timer ran out, or a peer forgot the dialog (481).
+    /// The session timer ran out, the call was as long as its route allows, or a peer forgot the dialog (481).
     Expired,
     /// 400, 420, 421, 405, 501, 505, 513 and everything else with a code below 500.
     Rejected,
@@ -39,22 +39,56 @@ pub enum Cause {
     Failed,
 }
 
-/// Why, with the SIP code beside it.
+/// All causes, with the names that clients and records see, the SIP code that says each to a caller whose call is
+/// refused (0: none, for an answered call), and the Q.850 cause (RFC 6432) that says it to a telephone network.
+const TABLE: &[(Cause, &str, u16, u8)] = &[
+    (Cause::Hangup, "hangup", 0, 16),
+    (Cause::Cancelled, "cancelled", 487, 16),
+    (Cause::AnsweredElsewhere, "answered_elsewhere", 0, 26),
+    (Cause::Busy, "busy", 486, 17),
+    (Cause::Declined, "declined", 603, 21),
+    (Cause::NoAnswer, "no_answer", 480, 19),
+    (Cause::NotFound, "not_found", 404, 1),
+    (Cause::Unreachable, "unreachable", 503, 38),
+    (Cause::Forbidden, "forbidden", 403, 57),
+    (Cause::NotAcceptable, "not_acceptable", 488, 88),
+    (Cause::Pending, "pending", 491, 41),
+    (Cause::Overloaded, "overloaded", 503, 42),
+    (Cause::Loop, "loop", 483, 25),
+    (Cause::MediaLost, "media_lost", 0, 27),
+    (Cause::Expired, "expired", 0, 102),
+    (Cause::Rejected, "rejected", 400, 111),
+    (Cause::Failed, "failed", 500, 41),
+];
+
+/// Why, with the codes beside it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Reason {
     /// The cause.
     pub cause: Cause,
     /// The SIP response code that said so, or that says it best; 0 for an ordinary hang-up.
     pub code: u16,
+    /// The Q.850 cause that a telephone network behind the party gave (RFC 3326); 0 where it gave none.
+    pub q850: u8,
 }
 
 impl From<Cause> for Reason {
     fn from(cause: Cause) -> Self {
-        Reason { cause, code: cause.code() }
+        Reason::new(cause, cause.code())
     }
 }
 
 impl Reason {
+    /// A cause with the SIP code that said so.
+    pub const fn new(cause: Cause, code: u16) -> Reason {
+        Reason { cause, code, q850: 0 }
+    }
+
+    /// The same, with what a telephone network said.
+    pub fn with_q850(self, q850: u8) -> Reason {
+        Reason { q850: if q850 < 128 { q850 } else { 0 }, ..self }
+    }
+
     /// The reason that a final SIP response (300 to 699) gives.
     pub fn from_code(code: u16) -> Reason {
         let cause = match code {
@@ -72,51 +106,59 @@ impl Reason {
             300..=499 => Cause::Rejected,
             _ => Cause::Failed,
         };
-        Reason { cause, code }
+        Reason::new(cause, code)
     }
 }
 
 impl Cause {
+    fn row(self) -> &'static (Cause, &'static str, u16, u8) {
+        TABLE.iter().find(|row| row.0 == self).unwrap_or(&TABLE[TABLE.len() - 1])
+    }
+
     /// The name that clients and records see. Stable.
     pub fn name(self) -> &'static str {
-        match self {
-            Cause::Hangup => "hangup",
-            Cause::Cancelled => "cancelled",
-            Cause::AnsweredElsewhere => "answered_elsewhere",
-            Cause::Busy => "busy",
-            Cause::Declined => "declined",
-            Cause::NoAnswer => "no_answer",
-            Cause::NotFound => "not_found",
-            Cause::Unreachable => "unreachable",
-            Cause::Forbidden => "forbidden",
-            Cause::NotAcceptable => "not_acceptable",
-            Cause::Pending => "pending",
-            Cause::Overloaded => "overloaded",
-            Cause::Loop => "loop",
-            Cause::MediaLost => "media_lost",
-            Cause::Expired => "expired",
-            Cause::Rejected => "rejected",
-            Cause::Failed => "failed",
-        }
+        self.row().1
+    }
+
+    /// The cause of a name.
+    pub fn named(name: &str) -> Option<Cause> {
+        TABLE.iter().find(|row| row.1 == name).map(|row| row.0)
+    }
+
+    /// The names of all causes.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        TABLE.iter().map(|row| row.1)
     }
 
     /// The SIP response code that says it to a caller whose call is refused; 0 where none fits (an answered call).
     pub fn code(self) -> u16 {
-        match self {
-            Cause::Hangup | Cause::AnsweredElsewhere | Cause::MediaLost | Cause::Expired => 0,
-            Cause::Cancelled => 487,
-            Cause::Busy => 486,
-            Cause::Declined => 603,
-            Cause::NoAnswer => 480,
-            Cause::NotFound => 404,
-            Cause::Unreachable | Cause::Overloaded => 503,
-            Cause::Forbidden => 403,
-            Cause::NotAcceptable => 488,
-            Cause::Pending => 491,
-            Cause::Loop => 483,
-            Cause::Rejected => 400,
-            Cause::Failed => 500,
-        }
+        self.row().2
+    }
+
+    /// The Q.850 cause that says it to a telephone network.
+    pub fn q850(self) -> u8 {
+        self.row().3
+    }
+
+    /// What a telephone network's cause means where it ended an answered call, or came without a SIP code that says
+    /// more (RFC 3398 section 7.2.4.1).
+    pub fn from_q850(q850: u8) -> Option<Cause> {
+        Some(match q850 {
+            1 | 22 | 28 => Cause::NotFound,
+            16 | 31 => Cause::Hangup,
+            17 => Cause::Busy,
+            18..=20 => Cause::NoAnswer,
+            21 | 55 | 57 => Cause::Declined,
+            26 => Cause::AnsweredElsewhere,
+            2 | 3 | 27 | 38 => Cause::Unreachable,
+            25 => Cause::Loop,
+            34 | 41 | 42 | 44 | 47 => Cause::Overloaded,
+            58 | 65 | 70 | 79 | 88 => Cause::NotAcceptable,
+            87 => Cause::Forbidden,
+            102 => Cause::Expired,
+            111 | 127 => Cause::Failed,
+            _ => return None,
+        })
     }
 }
 
@@ -134,5 +176,20 @@ mod tests {
         for cause in [Cause::Busy, Cause::NotFound, Cause::NotAcceptable, Cause::Pending, Cause::Declined] {
             assert_eq!(Reason::from_code(cause.code()).cause, cause);
         }
+    }
+
+    #[test]
+    fn the_table_has_each_cause_once_and_reads_back() {
+        for (n, (cause, name, code, q850)) in TABLE.iter().enumerate() {
+            assert_eq!(Cause::named(name), Some(*cause));
+            assert!(TABLE[..n].iter().all(|row| row.0 != *cause && row.1 != *name));
+            assert_eq!((cause.name(), cause.code(), cause.q850()), (*name, *code, *q850));
+            assert!((1..128).contains(q850));
+        }
+        for (q850, cause) in [(17, Cause::Busy), (1, Cause::NotFound), (16, Cause::Hangup)] {
+            assert_eq!((Cause::from_q850(q850), cause.q850()), (Some(cause), q850));
+        }
+        assert_eq!(Cause::from_q850(0), None);
+        assert_eq!(Reason::new(Cause::Busy, 486).with_q850(200).q850, 0);
     }
 }

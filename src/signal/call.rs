@@ -104,6 +104,7 @@ impl Hub {
             hops: HOPS,
             key: key.to_owned(),
             data,
+            carried: Box::default(),
         })));
         Ok(())
     }

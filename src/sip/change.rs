@@ -111,7 +111,7 @@ impl Stack {
                 self.back_off(now, key, offering, code);
             }
             // Theirs is gone (section 12.2.1.2).
-            481 | 408 => self.hang_up(now, key, Some(Reason { cause: Cause::Expired, code })),
+            481 | 408 => self.hang_up(now, key, Some(Reason::new(Cause::Expired, code))),
             _ => self.refused(leg_id, Reason::from_code(code)),
         }
     }

@@ -116,7 +116,7 @@ impl Stack {
         }
         match code {
             // Theirs is gone (RFC 3261 section 12.2.1.2).
-            481 => self.hang_up(now, key, Some(Reason { cause: Cause::Expired, code })),
+            481 => self.hang_up(now, key, Some(Reason::new(Cause::Expired, code))),
             _ => self.send_word(now, key),
         }
         self.counters.informs_refused += u64::from(code >= 300 && !matches!(code, 401 | 407));

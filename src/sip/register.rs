@@ -334,7 +334,7 @@ impl Stack {
             advertised.and_then(|at| granted(message, &home::user(&entry.account), at, entry.expires));
         let Some(seconds) = granted.filter(|seconds| *seconds > 0) else {
             // The registrar took the request and has no binding of ours.
-            return self.failed(now, id, Reason { cause: Cause::Failed, code: 200 }, None);
+            return self.failed(now, id, Reason::new(Cause::Failed, 200), None);
         };
         entry.state = State::Bound;
         entry.failures = 0;

@@ -413,7 +413,7 @@ impl Stack {
             // 64*T1 without an answer ends the dialog (section 12.2.1.2).
             (Purpose::Inform, _) => self.on_inform_silence(now, key),
             (Purpose::Reinvite, State::Up(_)) => {
-                self.hang_up(now, key, Some(Reason { cause: Cause::Unreachable, code: 408 }));
+                self.hang_up(now, key, Some(Reason::new(Cause::Unreachable, 408)));
             }
             _ => {}
         }

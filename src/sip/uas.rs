@@ -103,6 +103,7 @@ impl Stack {
             hops,
             key: leg.call_id.clone(),
             data,
+            carried: Box::default(),
         };
         self.tell(Event::Incoming(Box::new(incoming)));
     }
@@ -255,7 +256,7 @@ impl Stack {
     /// The ACK never came: the session ends (section 13.3.1.4).
     pub(super) fn on_no_ack(&mut self, now: Now, key: LegKey) {
         self.counters.lost_acks += 1;
-        self.hang_up(now, key, Some(Reason { cause: Cause::Unreachable, code: 408 }));
+        self.hang_up(now, key, Some(Reason::new(Cause::Unreachable, 408)));
     }
 
     pub(super) fn on_answer_acknowledged(&mut self, now: Now, key: LegKey, message: &Message<'_>) {
@@ -404,6 +405,6 @@ impl Stack {
 
     pub(super) fn on_session_expired(&mut self, now: Now, key: LegKey) {
         self.counters.expired_sessions += 1;
-        self.hang_up(now, key, Some(Reason { cause: Cause::Expired, code: 408 }));
+        self.hang_up(now, key, Some(Reason::new(Cause::Expired, 408)));
     }
 }

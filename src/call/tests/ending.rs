@@ -30,7 +30,7 @@ fn each_failure_of_the_called_side_reaches_a_caller_as_what_it_is() {
         let mut bench = Bench::new();
         let (leg, dial) = bench.trunk_dials(Some(&sip_sdp("0", "")));
         bench.ended(dial.leg, Reason::from_code(code));
-        assert_eq!(bench.takes_end(leg), Reason { cause, code: said }, "{code}");
+        assert_eq!(bench.takes_end(leg), Reason::new(cause, said), "{code}");
         bench.empty(1);
         assert_eq!(bench.records[0].code, code);
     }
@@ -72,7 +72,7 @@ fn every_cause_gives_an_unanswered_caller_a_final_code() {
         Failed,
     ] {
         for code in [0, cause.code(), 302, 487] {
-            let said = to_caller(Reason { cause, code });
+            let said = to_caller(Reason::new(cause, code));
             assert!((400..700).contains(&said.code) && said.code != 487, "{cause:?} {code}: {said:?}");
         }
     }
@@ -179,7 +179,7 @@ fn no_media_and_no_transport_is_503() {
             bench.peers.clear();
             bench.push(Input::Web(webrtc::Event::Full { leg }));
         }
-        assert_eq!(bench.takes_end(leg), Reason { cause: Cause::Overloaded, code: 503 });
+        assert_eq!(bench.takes_end(leg), Reason::new(Cause::Overloaded, 503));
         while bench.release() {}
         bench.empty(1);
         let counters = bench.calls.counters();
@@ -229,7 +229,7 @@ fn a_caller_whose_browsers_transport_fails_hears_480() {
     bench.peers.remove(&peer);
     bench.push(Input::Web(webrtc::Event::Failed { leg: dial.leg, peer, why: "no check came" }));
     assert_eq!(bench.takes_end(dial.leg).cause, Cause::MediaLost);
-    assert_eq!(bench.takes_end(leg), Reason { cause: Cause::MediaLost, code: 480 });
+    assert_eq!(bench.takes_end(leg), Reason::new(Cause::MediaLost, 480));
     bench.empty(1);
 }
 
@@ -312,6 +312,7 @@ fn hops_routes_and_strangers_are_refused_with_their_own_codes() {
             hops,
             key: "k".into(),
             data: Vec::new(),
+            carried: Box::default(),
         };
         bench.event(Event::Incoming(Box::new(incoming)));
         bench.takes_end(leg).code
@@ -338,7 +339,7 @@ fn caps_are_503_and_what_ended_makes_room() {
     bench.trunk_dials(Some(&sip_sdp("0", "")));
     bench.trunk_dials(Some(&sip_sdp("0", "")));
     let fifth = bench.incoming(Side::Sip, Source::Trunk(TrunkId(0)), dialled("+49"), Some(&sip_sdp("0", "")));
-    assert_eq!(bench.takes_end(fifth), Reason { cause: Cause::Overloaded, code: 503 });
+    assert_eq!(bench.takes_end(fifth), Reason::new(Cause::Overloaded, 503));
     assert_eq!((bench.calls.len(), bench.calls.counters().refused_cap), (4, 1));
 }
 
@@ -361,7 +362,7 @@ fn a_silent_trunk_is_unreachable_and_one_that_says_100_is_not() {
     let (leg, dial) = bench.browser_dials(&web_offer());
     bench.wait(Duration::from_millis(5_002));
     assert_eq!(bench.takes_end(dial.leg).cause, Cause::Unreachable);
-    assert_eq!(bench.takes_end(leg), Reason { cause: Cause::Unreachable, code: 504 });
+    assert_eq!(bench.takes_end(leg), Reason::new(Cause::Unreachable, 504));
     let (_, dial) = bench.browser_dials(&web_offer());
     bench.progress(dial.leg, 0, 100, None);
     bench.wait(Duration::from_mins(1));
@@ -375,7 +376,7 @@ fn a_core_without_time_refuses_new_calls_and_keeps_those_that_run() {
     let (talking, _) = bench.trunk_dials_after_progress();
     bench.push(Input::Overload(true));
     let leg = bench.incoming(Side::Sip, Source::Trunk(TrunkId(0)), dialled("+49"), Some(&sip_sdp("0", "")));
-    assert_eq!(bench.takes_end(leg), Reason { cause: Cause::Overloaded, code: 503 });
+    assert_eq!(bench.takes_end(leg), Reason::new(Cause::Overloaded, 503));
     assert_eq!((bench.calls.len(), bench.calls.counters().refused_load), (1, 1));
     bench.push(Input::Overload(false));
     bench.browser_dials(&web_offer());
@@ -394,7 +395,7 @@ fn draining_refuses_new_calls_and_ends_all_at_its_deadline() {
     bench.wait(Duration::from_secs(20));
     bench.push(Input::Drain);
     let leg = bench.incoming(Side::Sip, Source::Trunk(TrunkId(0)), dialled("+49"), Some(&sip_sdp("0", "")));
-    assert_eq!(bench.takes_end(leg), Reason { cause: Cause::Overloaded, code: 503 });
+    assert_eq!(bench.takes_end(leg), Reason::new(Cause::Overloaded, 503));
     assert_eq!(bench.calls.poll_timeout().map(|deadline| deadline.why), Some("drain"));
     bench.wait(Duration::from_secs(10));
     assert_eq!(bench.takes_end(out.leg).cause, Cause::Overloaded);
@@ -429,6 +430,7 @@ fn a_leg_that_comes_in_twice_is_one_call() {
         hops: 70,
         key: String::new(),
         data: Vec::new(),
+        carried: Box::default(),
     };
     bench.event(Event::Incoming(Box::new(incoming)));
     bench.quiet();

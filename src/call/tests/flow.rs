@@ -374,6 +374,7 @@ fn a_browser_user_who_brings_a_sip_identity_calls_at_its_trunk_as_that() {
         hops: 70,
         key: "key".into(),
         data: Vec::new(),
+        carried: Box::default(),
     })));
     assert!(matches!(bench.next_leg(), Command::Progress { code: 0, .. }));
     let dial = bench.dialled();

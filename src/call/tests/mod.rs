@@ -272,6 +272,7 @@ impl Bench {
             hops: 70,
             key: "key".into(),
             data: vec![("X-Case".into(), "7".into())],
+            carried: Box::default(),
         })));
         leg
     }

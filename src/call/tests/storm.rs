@@ -139,6 +139,7 @@ impl Storm {
             hops,
             key: "k".into(),
             data: Vec::new(),
+            carried: Box::default(),
         };
         self.bench.event(Event::Incoming(Box::new(incoming)));
     }

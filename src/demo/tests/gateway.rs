@@ -103,6 +103,7 @@ impl Pair {
             offer: Box::new(Session::parse(sdp("sendrecv", "0").as_bytes()).unwrap()),
             hops: 70,
             data: Vec::new(),
+            carried: Box::default(),
         }))));
         leg
     }

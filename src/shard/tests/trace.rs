@@ -16,6 +16,7 @@ fn incoming(mint: &mut Mint, key: &str) -> Incoming {
         hops: 70,
         key: key.to_owned(),
         data: Vec::new(),
+        carried: Box::default(),
     }
 }
 

@@ -84,7 +84,7 @@ fn a_call_rings_at_the_browser_and_is_answered() {
             "wrong_state"
         );
     }
-    desk.command(Command::End { leg, reason: Reason { cause: Cause::Hangup, code: 0 } });
+    desk.command(Command::End { leg, reason: Reason::new(Cause::Hangup, 0) });
     desk.tells(bob, &json!({"type": "ended", "call": call, "reason": "hangup", "code": 0}));
 }
 
@@ -269,6 +269,7 @@ fn limits_and_states_are_held() {
         offer: sdp("1"),
         hops: 1,
         data: Vec::new(),
+        carried: Box::default(),
     };
     desk.command(Command::Dial(Box::new(dial)));
     assert_eq!(desk.ended(), (other, Cause::Failed.into()));

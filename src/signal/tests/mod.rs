@@ -214,6 +214,7 @@ impl Desk {
             offer: sdp("3"),
             hops: 69,
             data: vec![("X-Case".into(), "7".into())],
+            carried: Box::default(),
         })));
         leg
     }

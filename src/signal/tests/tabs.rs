@@ -119,7 +119,7 @@ fn a_newer_offer_reaches_all_that_ring() {
 fn registered_tabs_ring_rather_than_others_and_nobody_where_none_is_there() {
     let mut desk = Desk::new();
     let nobody = desk.offer("bob");
-    assert_eq!(desk.ended(), (nobody, Reason { cause: Cause::NoAnswer, code: 480 }));
+    assert_eq!(desk.ended(), (nobody, Reason::new(Cause::NoAnswer, 480)));
     let first = desk.sign_in(1, "bob");
     let second = desk.sign_in(2, "bob");
     desk.does(first, &json!({"type": "register", "id": 2}));

@@ -306,6 +306,7 @@ fn control_bytes_of_a_dialled_name_reach_no_message() {
         offer: sdp(1),
         hops: 70,
         data: vec![("X-Evil".into(), "a\r\nEvil: 1".into()), ("Via".into(), "x".into())],
+        carried: Box::default(),
     };
     net.command(0, Command::Dial(Box::new(dial)));
     net.run(seconds(1));
@@ -373,6 +374,7 @@ fn a_caller_host_that_is_none_gives_way_to_the_trunks() {
         offer: sdp(1),
         hops: 70,
         data: Vec::new(),
+        carried: Box::default(),
     };
     net.command(0, Command::Dial(Box::new(dial)));
     net.run(seconds(1));

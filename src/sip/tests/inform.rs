@@ -224,6 +224,7 @@ fn attached_headers_pass_by_the_allow_list_of_each_side() {
             pair("Route", "<sip:evil>"),
             pair("X-Case-Evil", "a\r\nVia: x"),
         ],
+        carried: Box::default(),
     };
     net.command(0, Command::Dial(Box::new(dial)));
     net.run(seconds(1));

@@ -256,6 +256,7 @@ impl Net {
             offer: sdp(1),
             hops: 69,
             data: Vec::new(),
+            carried: Box::default(),
         };
         self.command(node, Command::Dial(Box::new(dial)));
         leg

@@ -82,10 +82,7 @@ fn refused_credentials_are_told_and_not_tried_again_for_ten_minutes() {
         net.answer(&request, 401, "t", &[(Name::WwwAuthenticate, CHALLENGE)], None);
     }
     net.run(seconds(599));
-    assert_eq!(
-        net.nodes[0].registered,
-        [(Account::from("anna@x"), Err(Reason { cause: Cause::Forbidden, code: 401 }))]
-    );
+    assert_eq!(net.nodes[0].registered, [(Account::from("anna@x"), Err(Reason::new(Cause::Forbidden, 401)))]);
     assert_eq!(net.take("REGISTER").len(), 0);
     net.run(seconds(125));
     assert!(!net.take("REGISTER").is_empty());

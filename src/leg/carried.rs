@@ -1,0 +1,86 @@
+//! What goes across with a call beside media and attached data: who is vouched for and what must stay private, where
+//! the call was before, where its caller is, and headers that the operator's rules pass.
+
+use super::{Data, Party};
+
+/// What comes, or goes, with a call's beginning.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Carried {
+    /// Who the caller is by the word of a network that is trusted (RFC 3325): a SIP and a telephone URI at most, the
+    /// latter without host. Empty where nobody vouches.
+    pub asserted: Vec<Party>,
+    /// What the caller wants kept private (RFC 3323).
+    pub privacy: Privacy,
+    /// The user part by which a route presents the caller, whatever the SIP server calls it.
+    pub presented: Option<String>,
+    /// Where the call was before, newest first. Only from a SIP server that is trusted.
+    pub past: Vec<Past>,
+    /// Headers that the rules of the SIP server pass, and those that always pass, with one entry for each line.
+    pub headers: Data,
+    /// Headers that routes look at. They go nowhere.
+    pub seen: Data,
+    /// Where the caller is (RFC 6442): a part of the INVITE's body.
+    pub location: Option<Location>,
+}
+
+/// What of a caller must stay private (RFC 3323, 3325, 7044).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Privacy {
+    /// `id`: the asserted identity.
+    pub id: bool,
+    /// `user`: whatever else names the caller.
+    pub user: bool,
+    /// `header`: headers by which the caller could be found.
+    pub header: bool,
+    /// `session`: where its media comes from.
+    pub session: bool,
+    /// `history`: where the call was before.
+    pub history: bool,
+    /// `none`: nothing, whoever else would hide it.
+    pub none: bool,
+    /// `critical`: rather no call than one that shows it.
+    pub critical: bool,
+}
+
+impl Privacy {
+    /// Whether who calls must not be seen by whoever is not trusted.
+    pub fn hides_caller(self) -> bool {
+        !self.none && (self.id || self.user)
+    }
+}
+
+/// Which header told of a place where the call was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// `Diversion` (RFC 5806).
+    Diversion,
+    /// `History-Info` (RFC 7044).
+    History,
+}
+
+/// A place where the call was before.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Past {
+    /// By which header.
+    pub told: Told,
+    /// Who was called there. Hosts stay behind.
+    pub user: String,
+    /// Its display name.
+    pub display: String,
+    /// What else is known: names and values that are tokens or numbers.
+    pub params: Vec<(String, String)>,
+    /// It must stay within the network that told it.
+    pub private: bool,
+}
+
+/// The longest location that is carried, in bytes.
+pub const MOST_LOCATION: usize = 16 * 1024;
+
+/// Where a caller is: a body part of type `application/pidf+xml` (RFC 4119).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Location {
+    /// Its `Content-ID`, without brackets: what `Geolocation` names.
+    pub id: String,
+    /// The document.
+    pub body: Vec<u8>,
+}
