@@ -250,6 +250,10 @@ mod tests {
             ("[[route]]\nreject = 200", &["b.toml:2:", "reject", "400 to 699"]),
             ("[[trunk]]\nname=\"users\"\naddress=\"127.0.0.1:1\"", &["b.toml:2:", "name"]),
             ("[[trunk]]\naddress=\"127.0.0.1:1\"", &["b.toml:1:", "name"]),
+            (
+                "[[trunk]]\nname=\"a\"\naddress=\"127.0.0.1:1\"\ntransport=\"sctp\"",
+                &["b.toml:4:", "transport", "udp"],
+            ),
             ("[limits]\nload = 101", &["b.toml:2:", "load", "1 to 100"]),
             ("[http]\ncertificate = \"c.pem\"", &["b.toml:2:", "certificate", "key = "]),
             ("[http]\nkey = \"k.pem\"", &["b.toml:", "key", "certificate = "]),

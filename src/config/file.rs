@@ -308,6 +308,30 @@ impl Default for Trace {
     }
 }
 
+/// `transport`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Datagrams.
+    #[default]
+    Udp,
+    /// A connection.
+    Tcp,
+    /// A connection under TLS, whose certificate must be its domain's.
+    Tls,
+}
+
+impl Transport {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+        }
+    }
+}
+
 /// `[[trunk]]`: a SIP server or carrier.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -317,6 +341,9 @@ pub struct Trunk {
     /// Its address.
     #[serde(deserialize_with = "address")]
     pub address: SocketAddr,
+    /// How it is spoken to: `udp`, `tcp` or `tls`.
+    #[serde(default)]
+    pub transport: Transport,
     /// Host part of the addresses there; `address` where empty.
     #[serde(default)]
     pub domain: String,
@@ -436,6 +463,7 @@ impl Trunk {
         Trunk {
             name: told(name.to_owned()),
             address,
+            transport: Transport::Udp,
             domain: String::new(),
             username: String::new(),
             password: String::new(),

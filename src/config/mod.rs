@@ -13,8 +13,8 @@ pub use check::read;
 pub use cores::{parse_cores, parse_ports};
 pub use error::Error;
 pub use file::{
-    ADMIN, Admin, Calls, Dtls, File, Http, Level, Limits, Log, LogFormat, Media, Route, Sip, Trace, Trunk,
-    User,
+    ADMIN, Admin, Calls, Dtls, File, Http, Level, Limits, Log, LogFormat, Media, Route, Sip, Trace,
+    Transport, Trunk, User,
 };
 pub use plan::plan;
 pub use print::print;

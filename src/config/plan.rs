@@ -1,5 +1,6 @@
 //! The file turned into what a shard is told.
 
+use super::file::Transport;
 use super::{Dtls, File, Trunk};
 use crate::base::{Map, RealmId};
 use crate::leg::{Account, Attach, Reason, Secret, TrunkId};
@@ -100,6 +101,22 @@ fn attach(file: &File) -> Attach {
     Attach::new(file.calls.attach.iter().map(|entry| entry.get_ref().as_str())).unwrap_or_default()
 }
 
+fn hop(trunk: &Trunk) -> sip::Hop {
+    let transport = match trunk.transport {
+        Transport::Udp => sip::Transport::Udp,
+        Transport::Tcp => sip::Transport::Tcp,
+        Transport::Tls => sip::Transport::Tls,
+    };
+    // The domain that its certificate must name has no port.
+    let port = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let name = match trunk.domain.rsplit_once(':') {
+        Some((name, text)) if port(text) => name,
+        _ => &*trunk.domain,
+    };
+    let named = transport.is_secure() && !name.is_empty();
+    sip::Hop { transport, address: trunk.address, name: named.then(|| name.into()) }
+}
+
 fn sip_of(file: &File) -> sip::Config {
     let trunk = |trunk: &Trunk| {
         let credentials = (!trunk.username.is_empty()).then(|| sip::Credentials {
@@ -113,6 +130,7 @@ fn sip_of(file: &File) -> sip::Config {
             sources: trunk.accept.clone(),
             deadline: seconds(file.calls.first_reply_s),
             ring: seconds(file.calls.ring_s),
+            hop: hop(trunk),
             ..sip::Trunk::new(trunk.name.get_ref(), trunk.address)
         }
     };

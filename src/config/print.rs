@@ -139,6 +139,7 @@ fn trunks_and_users(lines: &mut Lines, file: &File) {
         lines.table("[[trunk]]");
         lines.text("name", trunk.name.get_ref());
         lines.text("address", trunk.address);
+        lines.text("transport", trunk.transport.name());
         lines.some("domain", &trunk.domain);
         lines.some("username", &trunk.username);
         lines.secret("password", &trunk.password);
@@ -196,6 +197,7 @@ mod tests {
             [[trunk]]
             name = "pbx"
             address = "127.0.0.1:5070"
+            transport = "tls"
             username = "gw"
             password = "hush1"
             codecs = ["opus", "pcmu"]

@@ -145,6 +145,10 @@ impl Core {
                 self.tally.registered(now, trunk, state);
                 self.hub.handle_input(now, signal::Input::Registered { account, state });
             }
+            sip::Output::Connect { flow, .. } => {
+                self.counters.unroutable += 1;
+                self.stack.handle_input(now, sip::Input::Failed { flow });
+            }
             sip::Output::Send { flow, data } => {
                 self.traces.sip(now, Way::Out, flow.remote, &data);
                 // Whichever shard's listener brought it, ours of the same realm has the same address.

@@ -1,6 +1,6 @@
 //! What the stack is told at its start: trunks, timers, bounds, policies.
 
-use super::{Registration, Secret};
+use super::{Hop, Registration, Secret};
 use crate::base::{Map, RealmId};
 use crate::leg::{Account, Attach};
 use std::net::{IpAddr, SocketAddr};
@@ -33,7 +33,7 @@ pub struct Trunk {
     /// Its name in configuration, logs and records.
     pub name: String,
     /// Where requests go.
-    pub remote: SocketAddr,
+    pub hop: Hop,
     /// Host part of the URIs that name it and its users; port included where it must be.
     pub domain: String,
     /// Our interface toward it.
@@ -43,7 +43,7 @@ pub struct Trunk {
     /// Digest realm whose challenges are answered, by trunk or account credentials. `None`: whatever realm a
     /// challenge from one of this trunk's own addresses names.
     pub digest_realm: Option<String>,
-    /// Addresses from which it may speak to us, beside that of `remote`.
+    /// Addresses from which it may speak to us, beside that of `hop`.
     pub sources: Vec<IpAddr>,
     /// A dialled call gives up unless a response came by then.
     pub deadline: Duration,
@@ -52,11 +52,11 @@ pub struct Trunk {
 }
 
 impl Trunk {
-    /// A trunk with the defaults: the remote address as domain, first realm, no credentials, 5 s and 180 s.
+    /// A trunk with the defaults: UDP, the remote address as domain, first realm, no credentials, 5 s and 180 s.
     pub fn new(name: &str, remote: SocketAddr) -> Trunk {
         Trunk {
             name: name.to_owned(),
-            remote,
+            hop: Hop::udp(remote),
             domain: remote.to_string(),
             realm: RealmId(0),
             credentials: None,
@@ -70,7 +70,7 @@ impl Trunk {
     /// Whether a message from this address is the trunk's.
     pub fn is_source(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.remote.ip().to_canonical() == address
+        self.hop.address.ip().to_canonical() == address
             || self.sources.iter().any(|source| source.to_canonical() == address)
     }
 }

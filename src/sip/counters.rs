@@ -31,6 +31,12 @@ counters! {
         full_forks,
         /// Registrations refused since there were too many.
         full_registrations,
+        /// Connections of ours that were not made since there were too many.
+        full_connections,
+        /// Connections of ours that could not be made.
+        unconnected,
+        /// Messages to connections that are gone, for which there was no other way.
+        undeliverable,
         /// Our requests that nobody answered, or that could not be sent.
         timeouts,
         /// Those of them that came back by ICMP: nobody was there.

@@ -1,8 +1,7 @@
 //! Dialogs: route set, remote target, sequence numbers (RFC 3261 section 12).
 
-use super::Flow;
-use sip_codec::{Host, Message, Method, Name, NameAddr, Params, Uri};
-use std::net::{IpAddr, SocketAddr};
+use super::hop::Place;
+use sip_codec::{Message, Method, Name, NameAddr, Params, Uri};
 
 /// One dialog of a leg, early or confirmed.
 #[derive(Debug, Default)]
@@ -31,7 +30,8 @@ const ROUTES: usize = 32;
 pub(super) struct Addressed {
     pub uri: String,
     pub routes: Vec<String>,
-    pub to: SocketAddr,
+    /// What the next hop's URI says of the way to it. A name needs DNS, which the trunk's own address stands in for.
+    pub place: Place,
 }
 
 impl Dialog {
@@ -89,22 +89,23 @@ impl Dialog {
         fine
     }
 
-    /// Request-URI, routes and next hop (section 12.2.1.1), over `flow` where they name no address.
-    pub fn address(&self, flow: &Flow) -> Addressed {
+    /// Request-URI, routes and next hop (section 12.2.1.1).
+    pub fn address(&self) -> Addressed {
         let first = self.routes.first().and_then(|route| NameAddr::parse(route).ok()?.uri().ok());
         match first {
             Some(uri) if !uri.params.has("lr") => {
                 // A strict router wants itself in the Request-URI and the target at the routes' end.
                 let mut routes = self.routes[1..].to_vec();
                 routes.push(format!("<{}>", self.target));
-                Addressed { uri: bare(&uri), routes, to: hop(&uri, flow) }
+                Addressed { uri: bare(&uri), routes, place: Place::of(&uri) }
             }
             Some(uri) => {
-                Addressed { uri: self.target.clone(), routes: self.routes.clone(), to: hop(&uri, flow) }
+                let (uri, place) = (self.target.clone(), Place::of(&uri));
+                Addressed { uri, routes: self.routes.clone(), place }
             }
             None => {
-                let to = Uri::parse(&self.target).map_or(flow.remote, |uri| hop(&uri, flow));
-                Addressed { uri: self.target.clone(), routes: Vec::new(), to }
+                let place = Uri::parse(&self.target).map_or(Place::default(), |uri| Place::of(&uri));
+                Addressed { uri: self.target.clone(), routes: Vec::new(), place }
             }
         }
     }
@@ -160,36 +161,13 @@ fn bare(uri: &Uri<'_>) -> String {
     out
 }
 
-/// Where a URI leads: its address literal; a name needs DNS, which the trunk's own address stands in for.
-fn hop(uri: &Uri<'_>, flow: &Flow) -> SocketAddr {
-    let literal = match (uri.params.value("maddr").and_then(Host::parse), uri.host) {
-        (Some(Host::Ip(ip)), _) | (_, Some(Host::Ip(ip))) => Some(ip),
-        _ => None,
-    };
-    match literal {
-        Some(ip) if can_reach(ip, flow) => SocketAddr::new(ip, uri.port.filter(|p| *p != 0).unwrap_or(5060)),
-        _ => flow.remote,
-    }
-}
-
-/// An address of the other family, or none at all, can't be sent to from this flow's socket.
-fn can_reach(ip: IpAddr, flow: &Flow) -> bool {
-    ip.is_ipv4() == flow.remote.is_ipv4() && !ip.is_unspecified() && !ip.is_multicast()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::Transport;
     use super::*;
-    use crate::base::{Key, RealmId, ShardId};
+    use std::net::SocketAddr;
 
-    fn flow() -> Flow {
-        Flow {
-            id: Key::new(ShardId(0), 0, 0),
-            transport: Transport::Udp,
-            remote: "192.0.2.1:5062".parse().unwrap(),
-            realm: RealmId(0),
-        }
+    fn to(addressed: &Addressed) -> Option<SocketAddr> {
+        addressed.place.address
     }
 
     fn answer(headers: &str) -> Vec<u8> {
@@ -211,11 +189,11 @@ mod tests {
             "Record-Route: <sip:192.0.2.3;lr>, <sip:p2.example;lr>\r\nRecord-Route: <sip:192.0.2.5:5099;lr=on>\r\n\
              Contact: <sip:b@192.0.2.9:5070>\r\n",
         );
-        let addressed = dialog.address(&flow());
+        let addressed = dialog.address();
         assert_eq!(addressed.uri, "sip:b@192.0.2.9:5070");
         let expected = ["<sip:192.0.2.5:5099;lr=on>", "<sip:p2.example;lr>", "<sip:192.0.2.3;lr>"];
         assert_eq!(addressed.routes, expected);
-        assert_eq!(addressed.to, "192.0.2.5:5099".parse().unwrap());
+        assert_eq!(to(&addressed), "192.0.2.5:5099".parse().ok());
         assert_eq!(dialog.remote, "<sip:b@c>;tag=2");
     }
 
@@ -224,20 +202,17 @@ mod tests {
         let dialog = dialog(
             "Record-Route: <sip:end.example;lr>, <sip:192.0.2.3;method=INVITE>\r\nContact: <sip:b@192.0.2.9>\r\n",
         );
-        let addressed = dialog.address(&flow());
+        let addressed = dialog.address();
         assert_eq!(addressed.uri, "sip:192.0.2.3");
         assert_eq!(addressed.routes, ["<sip:end.example;lr>", "<sip:b@192.0.2.9>"]);
-        assert_eq!(addressed.to, "192.0.2.3:5060".parse().unwrap());
+        assert_eq!(to(&addressed), "192.0.2.3:5060".parse().ok());
     }
 
     #[test]
     fn without_a_usable_contact_the_request_uri_stays_the_target() {
-        assert_eq!(dialog("").address(&flow()).uri, "sip:b@trunk.example");
+        assert_eq!(dialog("").address().uri, "sip:b@trunk.example");
         let odd = dialog("Contact: <mailto:b@example.com>\r\n");
-        assert_eq!(
-            (odd.address(&flow()).uri.as_str(), odd.address(&flow()).to),
-            ("sip:b@trunk.example", flow().remote)
-        );
+        assert_eq!((odd.address().uri.as_str(), to(&odd.address())), ("sip:b@trunk.example", None));
     }
 
     #[test]

@@ -62,6 +62,9 @@ impl Stack {
             return;
         };
         let request = Request { flow, message, data, method, key, merge };
+        if let Ok(via) = message.via() {
+            self.on_alias(&flow, &via);
+        }
         if method == Method::Ack {
             if !self.table.handle_ack(now, &request.key, &mut self.out) && message.check().is_ok() {
                 self.on_ack(now, &request);

@@ -1,6 +1,7 @@
 //! The SIP stack: transactions, dialogs, digest and registration; dialog events to and from `leg` words.
 //!
-//! One [`Stack`] a shard. [`home()`] says which shard a message belongs to, before any stack sees it.
+//! One [`Stack`] a shard. [`home()`] says which shard a message belongs to, before any stack sees it. How a connection's
+//! [`Flow`] lives and dies is told in `links`.
 
 mod body;
 mod change;
@@ -9,9 +10,11 @@ mod counters;
 mod dialog;
 mod digest;
 mod home;
+mod hop;
 mod inbound;
 mod inform;
 mod leg;
+mod links;
 mod register;
 mod stack;
 mod strikes;
@@ -25,12 +28,14 @@ mod write;
 pub use config::{Caps, Config, Credentials, Renewal, Strangers, Timers, Trunk};
 pub use counters::Counters;
 pub use home::{home, home_of_quoted};
+pub use hop::Hop;
 pub use stack::Stack;
 
 use crate::base::{FlowId, RealmId};
 use crate::leg as words;
 pub use crate::leg::Secret;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// The transport of a SIP message.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -70,7 +75,17 @@ pub enum Input<'a> {
         /// The bytes.
         data: &'a [u8],
     },
-    /// A send on this flow failed for good: there is no route, or the connection is closed.
+    /// A place that connections of ours may take: answers no question, but each [`Output::Connect`] uses one up.
+    Spare {
+        /// Its id, of this shard.
+        flow: FlowId,
+    },
+    /// A connection that was asked for is up, and its certificate is the right one.
+    Connected {
+        /// The flow.
+        flow: Flow,
+    },
+    /// A send on this flow failed for good: there is no route, or the connection is gone or could not be made.
     Failed {
         /// The flow.
         flow: Flow,
@@ -127,6 +142,16 @@ pub enum Output {
         flow: Flow,
         /// What.
         data: Vec<u8>,
+    },
+    /// Make a connection to `flow.remote`, by which `flow.id` is known from now on. What is sent on it meanwhile waits.
+    /// [`Input::Connected`] or [`Input::Failed`] follows.
+    Connect {
+        /// The flow.
+        flow: Flow,
+        /// The domain that the certificate must name; the address where absent.
+        name: Option<Arc<str>>,
+        /// Whose certificate authorities are believed; the gateway's own where it is for no trunk.
+        trunk: Option<words::TrunkId>,
     },
     /// To the call machine.
     Event(words::Event),

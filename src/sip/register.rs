@@ -4,7 +4,7 @@ use super::config::{Credentials, Renewal};
 use super::stack::Owner;
 use super::transaction::keys;
 use super::write::{ALLOW, Draft};
-use super::{Flow, Output, Registration, Stack, Transport, digest, home};
+use super::{Flow, Output, Registration, Stack, digest, home};
 use crate::base::{Key, Map, Now, Random, ShardId, Slab, TimerId, Wheel};
 use crate::leg::{Account, Cause, Reason, TrunkId};
 use sip_codec::{Address, Escaped, Message, Method, Name, RetryAfter};
@@ -234,9 +234,14 @@ impl Stack {
 
     fn send_register(&mut self, now: Now, id: RegistrationId) -> bool {
         let (branch, cnonce) = (home::branch(self.shard, &mut self.random), self.random.token(16));
+        let config = self.config.clone();
+        let Some(trunk_id) = self.registrations.entries.get(id).map(|entry| entry.trunk) else {
+            return false;
+        };
+        let Some(trunk) = config.trunks.get(usize::from(trunk_id.0)) else { return false };
+        let Some(listener) = self.listener(trunk.realm) else { return false };
+        let Some(flow) = self.reach(trunk.realm, &trunk.hop, Some(trunk_id)) else { return false };
         let Some(entry) = self.registrations.entries.get_mut(id) else { return false };
-        let Some(trunk) = self.config.trunks.get(usize::from(entry.trunk.0)) else { return false };
-        let Some(listener) = self.listeners.iter().find(|l| l.realm == trunk.realm) else { return false };
         let leaving = matches!(entry.state, State::Leaving { .. });
         let expires = if leaving { 0 } else { entry.expires };
         let uri = format!("sip:{}", trunk.domain);
@@ -244,7 +249,8 @@ impl Stack {
         let to = Address { display: "", uri: &record, tag: None }.to_string();
         let from = Address { display: "", uri: &record, tag: Some(&entry.tag) }.to_string();
         let user = home::user(&entry.account);
-        let contact = format!("<sip:{}@{}>;expires={expires}", Escaped(&user), listener.advertised);
+        let contact = listener.contact(&Escaped(&user).to_string(), flow.transport, false);
+        let contact = format!("{contact};expires={expires}");
         let expires = expires.to_string();
         entry.cseq += 1;
         entry.turn += 1;
@@ -253,8 +259,8 @@ impl Stack {
         let draft = Draft {
             method: Method::Register,
             uri: &uri,
-            transport: Transport::Udp,
-            sent_by: listener.advertised,
+            transport: flow.transport,
+            sent_by: listener.sent_by(flow.transport),
             branch: &branch,
             routes: &[],
             from: &from,
@@ -273,8 +279,6 @@ impl Stack {
             self.counters.refused_writes += 1;
             return false;
         };
-        let flow =
-            Flow { id: listener.flow, transport: Transport::Udp, remote: trunk.remote, realm: trunk.realm };
         let owner = Owner::Registration(RegistrationKey { id, turn: entry.turn });
         entry.bound |= !leaving;
         let begun = self.table.begin(now, flow, (&branch, Method::Register), bytes, owner, &mut self.out);
@@ -324,12 +328,10 @@ impl Stack {
 
     fn on_registered(&mut self, now: Now, id: RegistrationId, message: &Message<'_>) {
         let Some(entry) = self.registrations.entries.get_mut(id) else { return };
-        let advertised = self
-            .config
-            .trunks
-            .get(usize::from(entry.trunk.0))
-            .and_then(|trunk| self.listeners.iter().find(|l| l.realm == trunk.realm))
-            .map(|listener| listener.advertised);
+        let advertised = self.config.trunks.get(usize::from(entry.trunk.0)).and_then(|trunk| {
+            let listener = self.listeners.iter().find(|l| l.realm == trunk.realm)?;
+            Some(listener.sent_by(trunk.hop.transport))
+        });
         let granted =
             advertised.and_then(|at| granted(message, &home::user(&entry.account), at, entry.expires));
         let Some(seconds) = granted.filter(|seconds| *seconds > 0) else {

@@ -4,6 +4,7 @@ use super::config::Config;
 use super::counters::Counters;
 use super::dialog::Dialog;
 use super::leg::{Leg, LegKey, Purpose, State, TICKS, Tick};
+use super::links::Links;
 use super::register::{RegistrationKey, Registrations};
 use super::strikes::Strikes;
 use super::transaction::{ClientId, Gone, Outbox, ServerId, Table};
@@ -16,12 +17,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A UDP listener, as the world sees it.
+/// A realm's listeners, as the world sees them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Listener {
     pub realm: RealmId,
     pub flow: FlowId,
+    /// Over UDP and TCP.
     pub advertised: SocketAddr,
+    /// Over TLS, where it listens for that.
+    pub secure: Option<SocketAddr>,
 }
 
 /// Whose business a client transaction is.
@@ -70,6 +74,7 @@ pub struct Stack {
     pub(super) registrations: Registrations,
     pub(super) mint: Mint,
     pub(super) out: Outbox,
+    pub(super) links: Links,
     pub(super) strikes: Strikes,
     pub(super) counters: Counters,
 }
@@ -92,16 +97,26 @@ impl Stack {
             registrations: Registrations::new(shard, caps.registrations),
             mint: Mint::new(shard, false),
             out: Outbox::new(),
+            links: Links::default(),
             strikes: Strikes::default(),
             counters: Counters::default(),
             config,
         }
     }
 
-    /// Says through which UDP listener a realm's requests go, and by which address the far side reaches it.
+    /// Says through which UDP listener a realm's requests go, and by which address the far side reaches it, over UDP
+    /// and TCP.
     pub fn listen(&mut self, realm: RealmId, flow: FlowId, advertised: SocketAddr) {
         self.listeners.retain(|listener| listener.realm != realm);
-        self.listeners.push(Listener { realm, flow, advertised });
+        self.listeners.push(Listener { realm, flow, advertised, secure: None });
+    }
+
+    /// Says by which address the far side reaches a realm over TLS. After [`Stack::listen`].
+    pub fn listen_secure(&mut self, realm: RealmId, advertised: SocketAddr) {
+        let listener = self.listeners.iter_mut().find(|listener| listener.realm == realm);
+        if let Some(listener) = listener {
+            listener.secure = Some(advertised);
+        }
     }
 
     /// What was counted so far.
@@ -112,6 +127,11 @@ impl Stack {
     /// Legs of any state, those included that only wait for late answers.
     pub fn dialogs(&self) -> usize {
         self.legs.len()
+    }
+
+    /// Connections of which it has heard.
+    pub fn connections(&self) -> usize {
+        self.links.len()
     }
 
     /// Client and server transactions that run.
@@ -134,12 +154,19 @@ impl Stack {
         self.listeners.iter().find(|listener| listener.realm == realm).copied()
     }
 
-    /// The trunk that may speak from this address. One address can be several trunks': the port tells them apart, else
-    /// the first wins.
+    /// The trunk that may speak by this flow: the one that a connection of ours goes to, else by address. One address
+    /// can be several trunks': the port tells them apart, then the transport, else the first wins.
     pub(super) fn trunk_of(&self, flow: &Flow) -> Option<TrunkId> {
+        if let Some(trunk) = self.links.trunk(flow) {
+            return Some(trunk);
+        }
         let trunks = || self.config.trunks.iter().enumerate().filter(|(_, trunk)| trunk.realm == flow.realm);
-        let exact = trunks().find(|(_, trunk)| trunk.remote == flow.remote);
-        let found = exact.or_else(|| trunks().find(|(_, trunk)| trunk.is_source(flow.remote.ip())));
+        let sources = || trunks().filter(|(_, trunk)| trunk.is_source(flow.remote.ip()));
+        let kin = |transport: Transport| transport == flow.transport;
+        let exact = trunks().find(|(_, trunk)| trunk.hop.address == flow.remote && kin(trunk.hop.transport));
+        let exact = exact.or_else(|| trunks().find(|(_, trunk)| trunk.hop.address == flow.remote));
+        let alike = || sources().find(|(_, trunk)| kin(trunk.hop.transport));
+        let found = exact.or_else(alike).or_else(|| sources().next());
         found.map(|(n, _)| TrunkId(n as u16))
     }
 
@@ -243,16 +270,14 @@ impl Stack {
         branch: &str,
         ask: &Ask<'_>,
     ) -> Option<Written> {
+        let addressed = self.legs.get(key)?.dialogs.get(fork)?.address();
+        let flow = self.onward(key, addressed.place)?;
         let leg = self.legs.get_mut(key)?;
-        let sent_by = self.listeners.iter().find(|l| l.realm == leg.flow.realm)?.advertised;
+        let sent_by = self.listeners.iter().find(|l| l.realm == flow.realm)?.sent_by(flow.transport);
         let dialog: &Dialog = leg.dialogs.get(fork)?;
-        let mut addressed = dialog.address(&leg.flow);
-        if leg.flow.transport != Transport::Udp {
-            addressed.to = leg.flow.remote;
-        }
         let trunk = self.config.trunks.get(usize::from(leg.trunk.0))?;
         let authorization = match &leg.credentials {
-            Some(credentials) if ask.method != Method::Ack && trunk.is_source(addressed.to.ip()) => {
+            Some(credentials) if ask.method != Method::Ack && trunk.is_source(flow.remote.ip()) => {
                 let request = super::digest::Request {
                     method: ask.method.as_str(),
                     uri: &addressed.uri,
@@ -266,7 +291,7 @@ impl Stack {
         let draft = Draft {
             method: ask.method,
             uri: &addressed.uri,
-            transport: leg.flow.transport,
+            transport: flow.transport,
             sent_by,
             branch,
             routes: &addressed.routes,
@@ -286,7 +311,7 @@ impl Stack {
         if bytes.is_none() {
             self.counters.refused_writes += 1;
         }
-        Some(Written { flow: Flow { remote: addressed.to, ..leg.flow }, bytes: bytes?, authorization })
+        Some(Written { flow, bytes: bytes?, authorization })
     }
 
     /// Answers a request that has a transaction.
@@ -312,7 +337,7 @@ impl Stack {
         }
     }
 
-    fn on_gone(&mut self, now: Now, gone: Gone<Owner>) {
+    pub(super) fn on_gone(&mut self, now: Now, gone: Gone<Owner>) {
         match gone.owner {
             Owner::Leg(key, purpose) => {
                 if gone.failed {
@@ -340,6 +365,7 @@ impl Stack {
     }
 
     fn on_message(&mut self, now: Now, flow: Flow, data: &[u8]) {
+        self.links.note(&flow);
         match Message::parse(data) {
             // A keep-alive (RFC 5626 section 3.5.1) is not a message.
             _ if data.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0)) => {}
@@ -454,11 +480,9 @@ impl Machine for Stack {
     fn handle_input(&mut self, now: Now, input: Input<'_>) {
         match input {
             Input::Message { flow, data } => self.on_message(now, flow, data),
-            Input::Failed { flow } => {
-                for gone in self.table.handle_unsent(now, &flow, &mut self.out) {
-                    self.on_gone(now, gone);
-                }
-            }
+            Input::Spare { flow } => self.links.add_spare(flow),
+            Input::Connected { flow } => self.links.rise(&flow),
+            Input::Failed { flow } => self.on_failed(now, &flow),
             Input::Refused { quoted } => self.on_refused(now, quoted),
             Input::Command(command) => self.on_command(now, command),
             Input::Register(registration) => self.on_register(now, registration),
@@ -485,7 +509,7 @@ impl Machine for Stack {
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        self.out.pop_front()
+        self.next_output()
     }
 
     fn poll_timeout(&mut self) -> Option<Deadline> {
@@ -512,5 +536,6 @@ impl Machine for Stack {
         }
         assert!(self.by_id.len() <= self.legs.len());
         self.registrations.check_invariants();
+        self.links.check_invariants();
     }
 }

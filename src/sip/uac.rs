@@ -7,7 +7,7 @@ use super::leg::{Calling, Cancel, Change, Leg, LegKey, Purpose, State, TICKS, Ti
 use super::stack::{Ask, Owner};
 use super::transaction::ClientId;
 use super::write::{self, ALLOW, Draft, SDP};
-use super::{Credentials, Flow, Registration, Stack, Transport, digest, home};
+use super::{Credentials, Flow, Registration, Stack, digest, home};
 use crate::base::Now;
 use crate::leg::{Attach, Cause, Data, Dial, Event, Fork, Identity, Party, Reason, Target};
 use sip_codec::{Address, Escaped, Host, Message, Method, Name};
@@ -72,6 +72,10 @@ impl Stack {
             None => &dial.caller,
         };
         let user = dial.account.as_ref().map_or_else(|| tag.clone(), home::user);
+        if self.by_id.contains_key(&dial.leg) {
+            return Err(Cause::Failed);
+        }
+        let flow = self.reach(trunk.realm, &trunk.hop, Some(trunk_id)).ok_or(Cause::Unreachable)?;
         let calling = Calling {
             invite: None,
             to: Address { display: "", uri: &uri, tag: None }.to_string(),
@@ -91,16 +95,11 @@ impl Stack {
             trunk: trunk_id,
             credentials: own.or_else(|| trunk.credentials.clone().map(Arc::<Credentials>::new)),
             keys: digest::Keys::default(),
-            flow: Flow {
-                id: listener.flow,
-                transport: Transport::Udp,
-                remote: trunk.remote,
-                realm: trunk.realm,
-            },
+            flow,
             call_id: self.random.token(24),
             local: format!("{};tag={tag}", address(caller, &trunk.domain)),
             local_tag: tag.into(),
-            contact: format!("<sip:{}@{}>", Escaped(&user), listener.advertised),
+            contact: listener.contact(&Escaped(&user).to_string(), flow.transport, false),
             dialogs: Vec::new(),
             main: 0,
             state: State::Calling(calling),
@@ -108,9 +107,6 @@ impl Stack {
             open: 0,
             timers: [None; TICKS],
         };
-        if self.by_id.contains_key(&leg.id) {
-            return Err(Cause::Failed);
-        }
         let key = self.insert(leg).ok_or(Cause::Overloaded)?;
         self.arm(now, key, Tick::Ring, trunk.ring);
         if let Err(cause) = self.send_invite(now, key) {
@@ -119,13 +115,26 @@ impl Stack {
         Ok(())
     }
 
+    /// The flow of a leg's INVITE: its connection may be gone since it was challenged.
+    fn first_flow(&mut self, key: LegKey) -> Option<Flow> {
+        let (flow, trunk_id) = self.legs.get(key).map(|leg| (leg.flow, leg.trunk))?;
+        if self.links.is_live(&flow) {
+            return Some(flow);
+        }
+        let config = self.config.clone();
+        let trunk = config.trunks.get(usize::from(trunk_id.0))?;
+        let flow = self.reach(trunk.realm, &trunk.hop, Some(trunk_id))?;
+        self.legs.get_mut(key)?.flow = flow;
+        Some(flow)
+    }
+
     /// Sends the INVITE, the first time or signed after a challenge.
     fn send_invite(&mut self, now: Now, key: LegKey) -> Result<(), Cause> {
         let branch = home::branch(self.shard, &mut self.random);
         let cnonce = self.random.token(16);
+        let flow = self.first_flow(key).ok_or(Cause::Unreachable)?;
+        let listener = self.listener(flow.realm).ok_or(Cause::Unreachable)?;
         let leg = self.legs.get_mut(key).ok_or(Cause::Failed)?;
-        let realm = leg.flow.realm;
-        let listener = self.listeners.iter().find(|l| l.realm == realm).ok_or(Cause::Unreachable)?;
         let State::Calling(calling) = &mut leg.state else { return Err(Cause::Failed) };
         calling.cseq += 1;
         if let Some(credentials) = &leg.credentials {
@@ -137,8 +146,8 @@ impl Stack {
         let draft = Draft {
             method: Method::Invite,
             uri: &calling.uri,
-            transport: leg.flow.transport,
-            sent_by: listener.advertised,
+            transport: flow.transport,
+            sent_by: listener.sent_by(flow.transport),
             branch: &branch,
             routes: &[],
             from: &leg.local,
@@ -158,7 +167,7 @@ impl Stack {
             return Err(Cause::Failed);
         };
         let owner = Owner::Leg(key, Purpose::Invite);
-        let begun = self.table.begin(now, leg.flow, (&branch, Method::Invite), bytes, owner, &mut self.out);
+        let begun = self.table.begin(now, flow, (&branch, Method::Invite), bytes, owner, &mut self.out);
         if begun.is_none() {
             self.counters.full_transactions += 1;
             return Err(Cause::Overloaded);

@@ -12,7 +12,7 @@ use super::{Stack, Transport, digest, home};
 use crate::base::{Now, Side};
 use crate::leg::{self, Callee, Cause, Event, Incoming, Party, Reason, Source, TrunkId};
 use crate::sdp::Session;
-use sip_codec::{Message, Method, Name, NameAddr, Refresher, SessionExpires};
+use sip_codec::{Message, Method, Name, NameAddr, Refresher, Scheme, SessionExpires, Uri};
 use std::time::Duration;
 
 /// RFC 3261 section 13.3.1.1: a provisional response at least once a minute.
@@ -33,6 +33,15 @@ pub(super) fn session_timer(message: &Message<'_>) -> Result<Option<Duration>, (
     }
     // We never refresh: where they want us to, there is no session timer.
     Ok((asked.refresher != Some(Refresher::Uas)).then(|| Duration::from_secs(asked.seconds.into())))
+}
+
+/// Whether the far side wants us to be named by `sips` (RFC 3261 section 12.1.1): by the Request-URI, else by the
+/// topmost Record-Route, or the Contact where there is none.
+fn is_sips(request: &Message<'_>) -> bool {
+    let route = request.addresses(Name::RecordRoute).next();
+    let last = route.or_else(|| request.addresses(Name::Contact).next()).and_then(Result::ok);
+    let sips = |uri: Uri<'_>| uri.scheme == Scheme::Sips;
+    request.uri().is_ok_and(sips) || last.is_some_and(|last| last.uri().is_ok_and(sips))
 }
 
 /// Who an address is.
@@ -132,18 +141,16 @@ impl Stack {
         (tag, ringing): (&str, Ringing),
     ) -> Option<LegKey> {
         let message = request.message;
-        let Listener { advertised, flow: listener, .. } = self.listener(request.flow.realm)?;
+        let listener: Listener = self.listener(request.flow.realm)?;
         let trunk_config = self.config.trunks.get(usize::from(trunk.0))?;
         // Our own requests go where the trunk says it listens, unless routes or target say better.
         let mut flow = request.flow;
         if flow.transport == Transport::Udp {
-            (flow.remote, flow.id) = (trunk_config.remote, listener);
+            flow.id = listener.flow;
+            if trunk_config.hop.transport == Transport::Udp {
+                flow.remote = trunk_config.hop.address;
+            }
         }
-        let transport = match flow.transport {
-            Transport::Udp => "",
-            Transport::Tcp | Transport::Tls => ";transport=tcp",
-            Transport::Ws | Transport::Wss => ";transport=ws",
-        };
         let credentials = trunk_config.credentials.clone().map(std::sync::Arc::new);
         let leg = Leg {
             id: self.mint.leg(Side::Sip),
@@ -156,7 +163,7 @@ impl Stack {
             call_id: message.call_id().ok()?.to_owned(),
             local: format!("<{}>;tag={tag}", message.to().ok()?.uri),
             local_tag: tag.into(),
-            contact: format!("<sip:{tag}@{advertised}{transport}>"),
+            contact: listener.contact(tag, flow.transport, is_sips(message)),
             dialogs: vec![Dialog::from_request(message, from)],
             main: 0,
             state: State::Ringing(ringing),

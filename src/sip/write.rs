@@ -49,7 +49,12 @@ impl Draft<'_> {
             branch: self.branch,
             rport: true,
         };
-        writer.header(Name::Via, via);
+        if self.transport.is_stream() {
+            // RFC 5923 section 5.1: requests may come back by this connection.
+            writer.header(Name::Via, format_args!("{via};alias"));
+        } else {
+            writer.header(Name::Via, via);
+        }
         for route in self.routes {
             writer.text(Name::Route, route);
         }
@@ -147,19 +152,6 @@ pub(super) fn way_back(flow: Flow, request: &Message<'_>) -> Flow {
             Flow { remote: SocketAddr::new(flow.remote.ip(), port), ..flow }
         }
         _ => flow,
-    }
-}
-
-impl Transport {
-    /// The name in Via.
-    pub fn name(self) -> &'static str {
-        match self {
-            Transport::Udp => "UDP",
-            Transport::Tcp => "TCP",
-            Transport::Tls => "TLS",
-            Transport::Ws => "WS",
-            Transport::Wss => "WSS",
-        }
     }
 }
 

@@ -69,6 +69,7 @@ impl Pair {
                         assert_eq!(flow.remote, at(SERVER));
                         self.world.input(Input::Sip { from: at(GATEWAY), data: &data });
                     }
+                    sip::Output::Connect { .. } => panic!("over UDP there is nothing to connect"),
                     sip::Output::Event(event) => self.events.push(event),
                     sip::Output::Registered { account, state, .. } => {
                         self.registered.push((account, state.is_ok()));

@@ -5,6 +5,7 @@ mod carriers;
 mod changes;
 mod hostile;
 mod inform;
+mod links;
 mod lossy;
 mod registers;
 mod scripted;
@@ -47,6 +48,8 @@ pub struct Node {
     pub shards: Vec<Stack>,
     pub events: Vec<Event>,
     pub registered: Vec<(words::Account, Result<(), Reason>)>,
+    /// Connections that were asked for, and the names that certificates must have.
+    pub connects: Vec<(Flow, Option<Arc<str>>)>,
     mint: Mint,
 }
 
@@ -122,8 +125,9 @@ impl Net {
                 stack
             })
             .collect();
-        let (events, registered) = (Vec::new(), Vec::new());
-        self.nodes.push(Node { at: at(own), shards, events, registered, mint: Mint::new(ShardId(0), true) });
+        let (events, registered, connects) = (Vec::new(), Vec::new(), Vec::new());
+        let mint = Mint::new(ShardId(0), true);
+        self.nodes.push(Node { at: at(own), shards, events, registered, connects, mint });
     }
 
     pub fn stack(&mut self, node: usize) -> &mut Stack {
@@ -160,6 +164,7 @@ impl Net {
                         let from = self.nodes[node].at;
                         self.send(from, flow.remote, data);
                     }
+                    Output::Connect { flow, name, .. } => self.nodes[node].connects.push((flow, name)),
                     Output::Event(event) => self.nodes[node].events.push(event),
                     Output::Registered { account, state, .. } => {
                         self.nodes[node].registered.push((account, state));

@@ -5,7 +5,7 @@
 use super::{Client, Event, InviteClient, InviteServer, Pace, Send, Server, Step, Timer};
 use crate::base::{Key, Map, Now, ShardId, Slab, TimerId, Wheel};
 use crate::sip::config::Timers;
-use crate::sip::{Flow, Output, Transport};
+use crate::sip::{Flow, Output};
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -175,7 +175,7 @@ impl<O: Copy> Table<O> {
     }
 
     fn pace(&self, flow: &Flow) -> Pace {
-        Pace::new(&self.timers, flow.transport != Transport::Udp)
+        Pace::new(&self.timers, flow.transport.is_stream())
     }
 
     /// Sends a request and begins its transaction; `None` where there are too many.
@@ -415,12 +415,13 @@ impl<O: Copy> Table<O> {
     pub fn handle_unsent(&mut self, now: Now, flow: &Flow, out: &mut Outbox) -> Vec<Gone<O>> {
         // Every shard's UDP listener of a realm is the same way out.
         let same = |asked: &Asked<O>| {
-            asked.flow.remote == flow.remote
-                && asked.flow.transport == flow.transport
-                && match flow.transport {
-                    Transport::Udp => asked.flow.realm == flow.realm,
-                    _ => asked.flow.id == flow.id,
-                }
+            let alike = asked.flow.transport == flow.transport && asked.flow.realm == flow.realm;
+            let way = if flow.transport.is_stream() {
+                asked.flow.id == flow.id
+            } else {
+                asked.flow.remote == flow.remote
+            };
+            alike && way
         };
         let ids: Vec<_> = self
             .clients
