@@ -1,21 +1,17 @@
 //! All calls of a shard: who may begin one, whom an event is for, and when all must end.
 
-use super::agree;
-use super::config::{Config, RouteTo};
+use super::admit::party;
+use super::config::Config;
 use super::core::{Core, Counters, Timer};
-use super::finish::to_caller;
-use super::half::{Half, Opened};
+use super::half::Opened;
 use super::record::Record;
-use super::setup::common;
-use super::state::{Call, Facts, Preparing, State};
+use super::state::{Call, State};
 use super::{Input, Output};
 use crate::base::{
-    CallId, Deadline, LegId, Machine, Map, Mint, Now, PeerId, Random, RealmId, Set, ShardId, Side, Slab,
-    Wheel,
+    CallId, Deadline, LegId, Machine, Map, Mint, Now, PeerId, Random, Set, ShardId, Slab, Wheel,
 };
-use crate::leg::{Callee, Cause, Command, Event, Incoming, Party, Reason, Source, Target, TrunkId};
-use crate::media::Kind;
-use crate::sdp::{Codec, Session};
+use crate::leg::{Cause, Command, Event, Incoming, Reason};
+use crate::sdp::Session;
 use crate::{media, webrtc};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,26 +20,18 @@ use std::time::Instant;
 /// The call machine of a shard.
 #[derive(Debug)]
 pub struct Calls {
-    core: Core,
-    slots: Slab<CallId, Call>,
+    pub(super) core: Core,
+    pub(super) slots: Slab<CallId, Call>,
     /// When draining, the moment at which all calls end.
-    draining: Option<Instant>,
-    overloaded: bool,
-}
-
-/// Where an admitted call goes, and how its legs look.
-struct Plan {
-    target: Target,
-    callee: Party,
-    incoming: Half,
-    outgoing: Half,
+    pub(super) draining: Option<Instant>,
+    pub(super) overloaded: bool,
 }
 
 impl Calls {
     /// No calls yet.
     pub fn new(shard: ShardId, config: Arc<Config>, random: Random) -> Calls {
         Calls {
-            slots: Slab::new(shard, config.calls),
+            slots: Slab::new(shard, config.calls + config.emergency_calls),
             core: Core {
                 config,
                 random,
@@ -124,20 +112,8 @@ impl Calls {
         });
     }
 
-    fn on_incoming(&mut self, now: Now, incoming: Incoming) {
-        self.core.counters.incoming += 1;
-        if self.core.legs.contains_key(&incoming.leg) {
-            self.core.counters.stray += 1;
-            return;
-        }
-        match self.admit(&incoming) {
-            Ok(plan) => self.begin(now, incoming, plan),
-            Err(reason) => self.turn_away(now, incoming, reason),
-        }
-    }
-
     /// Refuses a leg that is no call yet.
-    fn turn_away(&mut self, now: Now, incoming: Incoming, reason: Reason) {
+    pub(super) fn turn_away(&mut self, now: Now, incoming: Incoming, reason: Reason) {
         let core = &mut self.core;
         core.counters.ended += 1;
         core.leg(Command::End { leg: incoming.leg, reason });
@@ -157,152 +133,6 @@ impl Calls {
             code: reason.code,
             quality: [None, None],
         })));
-    }
-
-    /// Whether a leg may become a call, and where it goes.
-    fn admit(&mut self, incoming: &Incoming) -> Result<Plan, Reason> {
-        self.check_room(incoming)?;
-        let (target, callee) = self.find_target(incoming)?;
-        if let Target::Account(account) = &target {
-            self.check_account(account)?;
-        }
-        let halves = self.halves(incoming, &target);
-        let Some((mut inbound, outbound)) = halves else {
-            self.core.counters.refused_route += 1;
-            return Err(Cause::Forbidden.into());
-        };
-        if !offer_fits(incoming, &mut inbound, &outbound) {
-            self.core.counters.refused_offer += 1;
-            return Err(Cause::NotAcceptable.into());
-        }
-        Ok(Plan { target, callee, incoming: inbound, outgoing: outbound })
-    }
-
-    fn check_room(&mut self, incoming: &Incoming) -> Result<(), Reason> {
-        let counters = &mut self.core.counters;
-        if self.draining.is_some() {
-            counters.refused_draining += 1;
-            return Err(Cause::Overloaded.into());
-        }
-        if self.overloaded {
-            counters.refused_load += 1;
-            return Err(Cause::Overloaded.into());
-        }
-        if self.slots.len() >= self.core.config.calls {
-            counters.refused_cap += 1;
-            return Err(Cause::Overloaded.into());
-        }
-        if incoming.hops == 0 {
-            counters.refused_hops += 1;
-            return Err(Cause::Loop.into());
-        }
-        match &incoming.source {
-            Source::Account(account) => self.check_account(&account.clone()),
-            Source::Trunk(_) => Ok(()),
-        }
-    }
-
-    fn check_account(&mut self, account: &crate::leg::Account) -> Result<(), Reason> {
-        let calls = self.core.accounts.get(account).copied().unwrap_or(0);
-        if calls < self.core.config.calls_per_account {
-            return Ok(());
-        }
-        self.core.counters.refused_account_cap += 1;
-        Err(Cause::Overloaded.into())
-    }
-
-    /// A browser is called only from a trunk: a browser's own call always goes out (design, section 1).
-    fn find_target(&mut self, incoming: &Incoming) -> Result<(Target, Party), Reason> {
-        let callee = party(&incoming.callee);
-        if let (Callee::Account(account), Source::Trunk(_)) = (&incoming.callee, &incoming.source) {
-            return Ok((Target::Account(account.clone()), callee));
-        }
-        let home = incoming.identity.as_ref().map(|identity| identity.trunk);
-        match self.core.config.route(&incoming.source, home, &callee.user) {
-            Some(RouteTo::Trunk(trunk)) => Ok((Target::Trunk(trunk), callee)),
-            Some(RouteTo::Reject(reason)) => {
-                self.core.counters.refused_route += 1;
-                Err(if incoming.leg.side() == Side::Sip { to_caller(reason) } else { reason })
-            }
-            None => {
-                self.core.counters.refused_route += 1;
-                Err(Cause::NotFound.into())
-            }
-        }
-    }
-
-    /// Both halves of a call. `None` where a trunk is not known.
-    fn halves(&mut self, incoming: &Incoming, target: &Target) -> Option<(Half, Half)> {
-        let config = self.core.config.clone();
-        let rtp = |trunk: TrunkId| config.trunk(trunk).map(|trunk| (trunk.media(), trunk.codecs.clone()));
-        let (kind, allowed) = match (incoming.leg.side(), &incoming.source) {
-            (Side::Web, _) => (Kind::Web, config.browser.clone()),
-            (Side::Sip, Source::Trunk(trunk)) => rtp(*trunk)?,
-            (Side::Sip, Source::Account(_)) => (Kind::Rtp(RealmId::default()), config.browser.clone()),
-        };
-        let inbound = self.half(incoming.leg, kind, allowed);
-        let (side, kind, allowed) = match target {
-            Target::Account(_) => (Side::Web, Kind::Web, config.browser.clone()),
-            Target::Trunk(trunk) => {
-                let (kind, allowed) = rtp(*trunk)?;
-                (Side::Sip, kind, allowed)
-            }
-        };
-        let leg = self.core.mint.leg(side);
-        Some((inbound, self.half(leg, kind, allowed)))
-    }
-
-    fn half(&mut self, leg: LegId, kind: Kind, allowed: Vec<Codec>) -> Half {
-        let id = self.core.random.u64();
-        Half::new(leg, kind, allowed, id, &self.core.config.session_name)
-    }
-
-    fn begin(&mut self, now: Now, incoming: Incoming, plan: Plan) {
-        let Some(id) = self.slots.next_key() else {
-            self.core.counters.refused_cap += 1;
-            self.turn_away(now, incoming, Cause::Overloaded.into());
-            return;
-        };
-        let core = &mut self.core;
-        let facts = Facts {
-            key: incoming.key,
-            source: incoming.source,
-            identity: incoming.identity,
-            caller: incoming.caller,
-            callee: plan.callee,
-            target: plan.target,
-            hops: incoming.hops - 1,
-            started: now.unix,
-            answered: None,
-            data: incoming.data,
-            carried: incoming.carried,
-        };
-        facts.accounts().for_each(|account| core.count_account(account));
-        let (mut inbound, mut outbound) = (plan.incoming, plan.outgoing);
-        inbound.signalled = true;
-        core.legs.insert(inbound.leg, id);
-        core.legs.insert(outbound.leg, id);
-        let offered = incoming.offer.as_ref().and_then(|offer| {
-            agree::transport(offer, offer.media.get(inbound.stream)?, None).filter(|_| inbound.is_web())
-        });
-        core.open(&mut inbound, offered);
-        core.open(&mut outbound, None);
-        let ring = core.arm(now, core.config.ring, id, Timer::Ring);
-        let state = State::Preparing(Preparing { offer: incoming.offer, ring });
-        let mut call = Call {
-            id,
-            facts,
-            incoming: inbound,
-            outgoing: outbound,
-            joined: false,
-            beat: None,
-            judged: None,
-            one_way: false,
-            state,
-        };
-        call.arm_pulse(core, now);
-        // The key was free a moment ago, and nobody else inserts.
-        let _ = self.slots.insert(call);
     }
 
     fn on_web(&mut self, now: Now, event: webrtc::Event) {
@@ -385,9 +215,19 @@ impl Calls {
             }
             Timer::FirstReply => {
                 core.counters.silent_timeouts += 1;
-                call.finish(core, now, Reason::new(Cause::Unreachable, 504), None);
+                let reason = Reason::new(Cause::Unreachable, 504);
+                if let State::Ringing(ringing) = &mut call.state {
+                    ringing.first_reply = None;
+                }
+                if !call.fail_over(core, now, reason, false) {
+                    call.finish(core, now, reason, None);
+                }
             }
             Timer::Retry => call.on_retry(core),
+            Timer::Longest => {
+                core.counters.too_long += 1;
+                call.finish(core, now, Cause::Expired.into(), None);
+            }
             Timer::Pulse => {
                 call.beat = None;
                 call.on_pulse(core, now);
@@ -427,25 +267,6 @@ fn session_of(event: &Event) -> Option<&Session> {
     }
 }
 
-/// The called party as a name or number.
-fn party(callee: &Callee) -> Party {
-    match callee {
-        Callee::Account(account) => Party { user: account.name().into(), ..Party::default() },
-        Callee::Dialled(party) => party.clone(),
-    }
-}
-
-/// Whether anything of an offer can be had by both legs. A missing one can only where the caller is a SIP party.
-fn offer_fits(incoming: &Incoming, inbound: &mut Half, outbound: &Half) -> bool {
-    let Some(offer) = &incoming.offer else {
-        return inbound.is_sip()
-            && inbound.allowed.iter().any(|codec| !codec.is_auxiliary() && outbound.allowed.contains(codec));
-    };
-    let Some(place) = agree::stream(inbound.kind, offer) else { return false };
-    inbound.stream = place;
-    offer.media.get(place).is_some_and(|media| !common(&media.payload_types(), inbound, outbound).is_empty())
-}
-
 impl Machine for Calls {
     type Input<'a> = Input;
     type Output = Output;
@@ -482,10 +303,11 @@ impl Machine for Calls {
     }
 
     fn check_invariants(&self) {
-        assert!(self.slots.len() <= self.core.config.calls);
+        let config = &self.core.config;
+        assert!(self.slots.len() <= config.calls + config.emergency_calls);
         assert_eq!(self.core.legs.len(), 2 * self.slots.len(), "each call has two legs");
         assert_eq!(self.core.media.len(), 2 * self.slots.len(), "each leg has one media side");
-        assert!(self.core.wheel.len() <= 3 * self.slots.len(), "a timer outlived its call");
+        assert!(self.core.wheel.len() <= 4 * self.slots.len(), "a timer outlived its call");
         let mut peers = 0;
         let mut accounts: Map<_, u32> = Map::default();
         for (id, call) in self.slots.iter() {
@@ -497,6 +319,7 @@ impl Machine for Calls {
         }
         assert_eq!(self.core.peers.len(), peers, "each transport is of a living leg");
         assert_eq!(self.core.accounts, accounts);
-        assert!(accounts.values().all(|&calls| calls <= self.core.config.calls_per_account));
+        let urgent = self.slots.iter().filter(|(_, call)| call.facts.urgent).count() as u32;
+        assert!(accounts.values().all(|&calls| calls <= config.calls_per_account + urgent));
     }
 }

@@ -1,9 +1,13 @@
 //! What the operator says of calls: trunks, routes, codecs, caps and deadlines.
 
-use crate::base::{Map, RealmId};
-use crate::leg::{Account, Reason, Source, TrunkId};
+use super::limits::Quota;
+use super::number::Plan;
+use super::route::Route;
+use crate::base::{Map, RealmId, Set};
+use crate::leg::{Account, TrunkId};
 use crate::media;
 use crate::sdp::Codec;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The configuration of the call machine.
@@ -15,6 +19,8 @@ pub struct Config {
     pub trunks: Vec<Trunk>,
     /// Where a browser user's calls go that no route matches: the user's own trunk.
     pub homes: Map<Account, TrunkId>,
+    /// Users whom the configuration names; all others came by token.
+    pub users: Set<Account>,
     /// Where browser users' calls go that have no such trunk.
     pub default_trunk: Option<TrunkId>,
     /// Codecs allowed towards browsers, with their events, best first (for calls where we offer). See [`codecs`].
@@ -23,6 +29,8 @@ pub struct Config {
     pub session_name: String,
     /// Calls at once, on this shard.
     pub calls: usize,
+    /// Emergency calls at once, on this shard, for which `calls` leaves no room.
+    pub emergency_calls: usize,
     /// Calls at once of one browser user.
     pub calls_per_account: u32,
     /// From the call's coming in to its answer.
@@ -52,10 +60,12 @@ impl Default for Config {
             routes: Vec::new(),
             trunks: Vec::new(),
             homes: Map::default(),
+            users: Set::default(),
             default_trunk: None,
             browser: codecs(&[]),
             session_name: "-".into(),
             calls: 4_000,
+            emergency_calls: 16,
             calls_per_account: 16,
             ring: Duration::from_mins(3),
             first_reply: None,
@@ -81,6 +91,23 @@ pub struct Trunk {
     pub codecs: Vec<Codec>,
     /// Its calls' RTP shares a port: each call of it has an address of its own.
     pub shared_rtp_ports: bool,
+    /// How numbers are dialled there: those of its calls are made E.164 numbers before routes see them.
+    pub dialled: Option<Plan>,
+    /// How many calls it may carry, whichever way they go.
+    pub quota: Arc<Quota>,
+}
+
+impl Default for Trunk {
+    fn default() -> Self {
+        Trunk {
+            name: String::new(),
+            realm: RealmId(0),
+            codecs: codecs(&[]),
+            shared_rtp_ports: false,
+            dialled: None,
+            quota: Arc::default(),
+        }
+    }
 }
 
 impl Trunk {
@@ -90,57 +117,7 @@ impl Trunk {
     }
 }
 
-/// Whence a call must come for a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RouteFrom {
-    /// Anywhere.
-    Any,
-    /// Any browser user.
-    Accounts,
-    /// This trunk.
-    Trunk(TrunkId),
-}
-
-/// What a route does with a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RouteTo {
-    /// Sends it to this trunk.
-    Trunk(TrunkId),
-    /// Refuses it.
-    Reject(Reason),
-}
-
-/// Where a call goes.
-#[derive(Clone, Debug)]
-pub struct Route {
-    /// Whence it comes.
-    pub from: RouteFrom,
-    /// How the called number or name begins; anything where empty.
-    pub prefix: String,
-    /// What is done.
-    pub to: RouteTo,
-}
-
 impl Config {
-    /// Where a dialled call goes; `None`: nowhere. `home` is the trunk of a browser user who brought one along.
-    pub fn route(&self, source: &Source, home: Option<TrunkId>, called: &str) -> Option<RouteTo> {
-        let comes = |from: RouteFrom| match (from, source) {
-            (RouteFrom::Any, _) | (RouteFrom::Accounts, Source::Account(_)) => true,
-            (RouteFrom::Trunk(wanted), Source::Trunk(trunk)) => wanted == *trunk,
-            _ => false,
-        };
-        let matching =
-            self.routes.iter().find(|route| comes(route.from) && called.starts_with(&route.prefix));
-        match (matching, source) {
-            (Some(route), _) => Some(route.to),
-            (None, Source::Account(account)) => {
-                let home = home.or_else(|| self.homes.get(account).copied());
-                home.or(self.default_trunk).map(RouteTo::Trunk)
-            }
-            (None, Source::Trunk(_)) => None,
-        }
-    }
-
     /// A trunk by its place.
     pub fn trunk(&self, trunk: TrunkId) -> Option<&Trunk> {
         self.trunks.get(usize::from(trunk.0))
@@ -169,32 +146,6 @@ pub fn codecs(names: &[&str]) -> Vec<Codec> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::leg::Cause;
-
-    #[test]
-    fn the_first_route_that_matches_wins_and_users_have_a_trunk_of_their_own() {
-        let route = |from, prefix: &str, to| Route { from, prefix: prefix.into(), to };
-        let mut config = Config {
-            routes: vec![
-                route(RouteFrom::Accounts, "+49", RouteTo::Trunk(TrunkId(1))),
-                route(RouteFrom::Trunk(TrunkId(0)), "", RouteTo::Trunk(TrunkId(2))),
-                route(RouteFrom::Any, "0900", RouteTo::Reject(Cause::Forbidden.into())),
-            ],
-            ..Config::default()
-        };
-        let (alice, bob) = (Source::Account("alice".into()), Source::Account("bob".into()));
-        config.homes.insert("alice".into(), TrunkId(3));
-        assert_eq!(config.route(&alice, None, "+4930"), Some(RouteTo::Trunk(TrunkId(1))));
-        assert_eq!(config.route(&alice, None, "0900"), Some(RouteTo::Reject(Cause::Forbidden.into())));
-        assert_eq!(config.route(&alice, None, "bob"), Some(RouteTo::Trunk(TrunkId(3))));
-        assert_eq!(config.route(&bob, None, "alice"), None);
-        assert_eq!(config.route(&bob, Some(TrunkId(2)), "alice"), Some(RouteTo::Trunk(TrunkId(2))));
-        assert_eq!(config.route(&bob, Some(TrunkId(2)), "+4930"), Some(RouteTo::Trunk(TrunkId(1))));
-        config.default_trunk = Some(TrunkId(4));
-        assert_eq!(config.route(&bob, None, "alice"), Some(RouteTo::Trunk(TrunkId(4))));
-        assert_eq!(config.route(&Source::Trunk(TrunkId(0)), None, "0900"), Some(RouteTo::Trunk(TrunkId(2))));
-        assert_eq!(config.route(&Source::Trunk(TrunkId(1)), None, "+49"), None);
-    }
 
     #[test]
     fn codecs_come_with_their_events() {

@@ -26,6 +26,10 @@ counters! {
         refused_load,
         /// Refused: draining.
         refused_draining,
+        /// Refused, or sent elsewhere: a trunk or route carries as many calls as it may.
+        refused_limit,
+        /// Refused, or sent elsewhere: as many calls as a trunk or route may begin in a second.
+        refused_rate,
         /// Refused: no route.
         refused_route,
         /// Refused: no hops left (Max-Forwards).
@@ -38,6 +42,10 @@ counters! {
         web_full,
         /// Failed: nobody answered in time.
         ring_timeouts,
+        /// Calls that went on to another trunk because the one before could not be reached.
+        rerouted,
+        /// Ended: as long as the route allows.
+        too_long,
         /// Failed: the SIP server did not reply in time.
         silent_timeouts,
         /// Ended: a WebRTC transport failed.
@@ -90,6 +98,8 @@ pub(super) enum Timer {
     Retry,
     /// Who is still there?
     Pulse,
+    /// The call was as long as its route allows.
+    Longest,
 }
 
 /// What all calls share.

@@ -21,7 +21,7 @@ pub(super) fn to_caller(reason: Reason) -> Reason {
     let code = match (reason.cause, reason.code) {
         // A caller that did not cancel has no 487 coming (RFC 3261 section 15.1.2).
         (Cause::Cancelled, _) | (Cause::NoAnswer, 408) => {
-            return Reason::new(Cause::NoAnswer, 480);
+            return Reason { cause: Cause::NoAnswer, code: 480, ..reason };
         }
         (_, 487) => 480,
         // Our own credentials are no business of the caller's (RFC 3261 section 22).
@@ -38,7 +38,7 @@ pub(super) fn to_caller(reason: Reason) -> Reason {
         (cause, _) if cause.code() != 0 => cause.code(),
         _ => 480,
     };
-    Reason::new(reason.cause, code)
+    Reason { code, ..reason }
 }
 
 /// What the called party hears of a call that was never answered.
@@ -53,6 +53,9 @@ fn to_callee(reason: Reason, caller_gone: bool) -> Reason {
 impl Call {
     /// A leg is over: so is the call.
     pub(super) fn on_ended(&mut self, core: &mut Core, now: Now, end: End, reason: Reason) {
+        if end == End::Out && self.fail_over(core, now, reason, true) {
+            return;
+        }
         self.finish(core, now, reason, Some(end));
     }
 
@@ -94,6 +97,7 @@ impl Call {
         for account in self.facts.accounts() {
             core.uncount_account(account);
         }
+        self.places = super::admit::Places::default();
         core.counters.ended += 1;
         self.state = State::Over;
     }
@@ -123,7 +127,7 @@ impl Call {
         let timers = match &mut self.state {
             State::Preparing(preparing) => [Some(preparing.ring), None],
             State::Ringing(ringing) => [Some(ringing.ring), ringing.first_reply.take()],
-            State::Talking(talking) => [talking.retry.take(), None],
+            State::Talking(talking) => [talking.retry.take(), talking.longest.take()],
             State::Over => [None, None],
         };
         for timer in timers.into_iter().flatten() {

@@ -61,6 +61,8 @@ pub(super) struct Half {
     pub(super) kind: Kind,
     /// Codecs that policy allows here, events among them, best first.
     pub(super) allowed: Vec<Codec>,
+    /// Their order is the operator's wish.
+    pub(super) ordered: bool,
     /// What `o=` of our descriptions says.
     pub(super) session_id: u64,
     /// What `s=` of our descriptions says.
@@ -122,6 +124,7 @@ impl Half {
             leg,
             kind,
             allowed,
+            ordered: false,
             // A positive number of 63 bits: some readers take it for a signed one.
             session_id: session_id >> 1,
             session_name: session_name.into(),

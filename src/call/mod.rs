@@ -5,6 +5,7 @@
 //! is over; `State` says what each of these knows. A renegotiation on one leg goes to the other only if the
 //! other must know.
 
+mod admit;
 mod agree;
 mod calls;
 mod change;
@@ -13,9 +14,12 @@ mod core;
 mod describe;
 mod finish;
 mod half;
+mod limits;
 mod live;
+mod number;
 mod pulse;
 mod record;
+mod route;
 mod setup;
 mod state;
 mod talk;
@@ -25,10 +29,13 @@ mod tests;
 
 use crate::{leg, media, webrtc};
 pub use calls::Calls;
-pub use config::{Config, Route, RouteFrom, RouteTo, Trunk, codecs};
+pub use config::{Config, Trunk, codecs};
 pub use core::Counters;
+pub use limits::{Full, Held, MOST_RATE, Quota};
 pub use live::{Live, Stage};
+pub use number::{Pattern, Plan as NumberPlan, Rewrite};
 pub use record::Record;
+pub use route::{Asked, Found, Hours, Member, Route, RouteFrom, RouteTo};
 
 /// What is pushed in.
 #[derive(Debug)]

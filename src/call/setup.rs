@@ -6,7 +6,7 @@ use super::describe::{wishes, with_parameters};
 use super::half::{Half, Opened, Pending, Transport, Why};
 use super::state::{Call, End, Preparing, Ringing, State, Talking};
 use crate::base::{Now, PeerId};
-use crate::leg::{Cause, Command, Dial, Fork, Source, Target};
+use crate::leg::{Cause, Command, Dial, Fork, Party, Source, Target};
 use crate::media;
 use crate::sdp::negotiate::accept;
 use crate::sdp::{Codec, Direction, Payload, Session, Setup};
@@ -68,7 +68,9 @@ impl Call {
             return;
         }
         let (mut offer, ring) = (offer.take(), *ring);
-        let (wished, direction) = self.wished(offer.as_deref());
+        // A browser's offer was answered already where another trunk was tried before.
+        let basis = offer.as_deref().or(self.incoming.remote.as_deref());
+        let (wished, direction) = self.wished(basis);
         if self.incoming.is_web() && !self.outgoing.is_web() {
             (self.outgoing.far, self.outgoing.far_told) = (direction, direction);
         }
@@ -97,11 +99,14 @@ impl Call {
             (Source::Account(account), Target::Trunk(_)) => Some(account.clone()),
             _ => None,
         };
+        // A browser is no part of a network that may know what the caller hides (RFC 3323).
+        let hidden = self.outgoing.is_web() && self.facts.carried.privacy.hides_caller();
+        let caller = if hidden { Party::default() } else { self.facts.caller.clone() };
         Dial {
             leg: self.outgoing.leg,
             target: self.facts.target.clone(),
-            caller: self.facts.caller.clone(),
-            callee: self.facts.callee.clone(),
+            caller,
+            callee: self.facts.dialled.clone(),
             account,
             identity: self.facts.identity.clone(),
             offer,
@@ -192,6 +197,7 @@ impl Call {
         }
         // 100 goes from hop to hop, and 199 tells only of a fork that is gone (RFC 6228).
         if (101..199).contains(&code) {
+            self.heard = true;
             core.leg(Command::Progress { leg: self.incoming.leg, code, answer: early });
         }
     }
@@ -263,7 +269,9 @@ impl Call {
         self.facts.answered = Some(now.unix);
         core.counters.answered += 1;
         core.leg(Command::Answer { leg: self.incoming.leg, session });
-        self.state = State::Talking(Talking { retry: None, retries: 0 });
+        let longest = self.facts.route.and_then(|n| core.config.routes.get(n)?.longest);
+        let longest = longest.map(|after| core.arm(now, after, self.id, Timer::Longest));
+        self.state = State::Talking(Talking { retry: None, retries: 0, longest });
         self.note_hold();
         self.note_far();
         self.join(core);
@@ -314,7 +322,12 @@ impl Call {
 
 /// What of an offer both policies allow.
 pub(super) fn common(offered: &[Payload], incoming: &Half, outgoing: &Half) -> Vec<Payload> {
-    accept(&accept(offered, &incoming.allowed), &outgoing.allowed)
+    let mut both = accept(&accept(offered, &incoming.allowed), &outgoing.allowed);
+    if outgoing.ordered {
+        // The operator's order goes before the caller's.
+        both.sort_by_key(|payload| outgoing.allowed.iter().position(|codec| *codec == payload.codec));
+    }
+    both
 }
 
 impl Half {

@@ -1,10 +1,12 @@
 //! A call and its states.
 
+use super::admit::Places;
 use super::core::Core;
 use super::half::{Half, Pending, Transport};
 use crate::base::{CallId, LegId, Now, PeerId, TimerId};
-use crate::leg::{Account, Carried, Data, Event, Fork, Identity, Party, Source, Target};
+use crate::leg::{Account, Carried, Data, Event, Fork, Identity, Party, Source, Target, TrunkId};
 use crate::sdp::Session;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,8 +18,15 @@ pub(super) struct Facts {
     /// The calling browser user's, where the configuration has none.
     pub(super) identity: Option<Arc<Identity>>,
     pub(super) caller: Party,
+    /// Whom the record names.
     pub(super) callee: Party,
+    /// Whom the leg that goes out asks for.
+    pub(super) dialled: Party,
     pub(super) target: Target,
+    /// By which route.
+    pub(super) route: Option<usize>,
+    /// No limit holds it.
+    pub(super) urgent: bool,
     /// Max-Forwards to send.
     pub(super) hops: u8,
     pub(super) started: Duration,
@@ -71,6 +80,8 @@ pub(super) struct Talking {
     pub(super) retry: Option<TimerId>,
     /// How often it was refused.
     pub(super) retries: u8,
+    /// The route allows no more than until then.
+    pub(super) longest: Option<TimerId>,
 }
 
 /// Where a call stands.
@@ -107,6 +118,12 @@ pub(super) struct Call {
     pub(super) facts: Facts,
     pub(super) incoming: Half,
     pub(super) outgoing: Half,
+    /// Trunks to be tried where the one that was dialled can't be reached.
+    pub(super) rest: VecDeque<TrunkId>,
+    /// What it holds of limits.
+    pub(super) places: Places,
+    /// The caller has heard of progress.
+    pub(super) heard: bool,
     /// The media plane was told to let them hear each other.
     pub(super) joined: bool,
     /// The next look at who is still there.

@@ -1,12 +1,13 @@
 //! Reading a file, and what its keys say about each other.
 
-use super::{Error, File};
+use super::route::{CLASSES, Route, Wrong};
+use super::{Error, File, Trunk};
 use crate::leg::Attach;
 use std::path::Path;
 use toml::Spanned;
 
 /// Codecs that the gateway forwards, as `codecs` names them.
-const CODECS: &[&str] = &["opus", "g722", "pcmu", "pcma"];
+pub(super) const CODECS: &[&str] = &["opus", "g722", "pcmu", "pcma"];
 
 /// Reads a configuration. `file` is its name in errors.
 pub fn read(file: &str, text: &str) -> Result<File, Error> {
@@ -120,7 +121,7 @@ impl Check<'_> {
     fn trunks(&self) -> Result<(), Error> {
         for (n, trunk) in self.parsed.trunk.iter().enumerate() {
             let name = trunk.name.get_ref();
-            if name.is_empty() || name == "users" {
+            if name.is_empty() || name.contains(':') || CLASSES.contains(&name.as_str()) {
                 let what = format!("name: {name:?} can't be a trunk's name; choose another");
                 return Err(self.wrong(&trunk.name, what));
             }
@@ -129,13 +130,7 @@ impl Check<'_> {
                     self.wrong(&trunk.name, format!("name: there are two trunks {name:?}; rename one"))
                 );
             }
-            for codec in &trunk.codecs {
-                if !CODECS.contains(&codec.get_ref().as_str()) {
-                    let known = CODECS.join(", ");
-                    let what = format!("codecs: {:?} is not known; choose among {known}", codec.get_ref());
-                    return Err(self.wrong(codec, what));
-                }
-            }
+            trunk_limits(trunk).map_err(|wrong| self.at(&wrong))?;
         }
         Ok(())
     }
@@ -158,40 +153,24 @@ impl Check<'_> {
     }
 
     fn routes(&self) -> Result<(), Error> {
-        for spanned in &self.parsed.route {
-            let route = spanned.get_ref();
-            if let Some(from) = route.from.as_ref().filter(|from| from.get_ref() != "users") {
-                self.trunk_exists(from, "from")?;
-            }
-            match (&route.trunk, &route.reject) {
-                (Some(trunk), None) => self.trunk_exists(trunk, "trunk")?,
-                (None, Some(code)) if (400..700).contains(code.get_ref()) => {}
-                (None, Some(code)) => {
-                    let what = format!("reject: {} is not a SIP error code; use 400 to 699", code.get_ref());
-                    return Err(self.wrong(code, what));
-                }
-                (Some(trunk), Some(_)) => {
-                    return Err(
-                        self.wrong(trunk, "trunk: a route has either trunk or reject; remove one".into())
-                    );
-                }
-                (None, None) => {
-                    let what = "route: without trunk or reject it goes nowhere; add trunk = \"NAME\"";
-                    return Err(self.wrong(spanned, what.into()));
-                }
-            }
-        }
-        Ok(())
+        let plans = self.parsed.route.iter().map(|route| Route::plan(route, self.parsed));
+        plans.map(|plan| plan.map(drop)).try_for_each(|plan| plan.map_err(|wrong| self.at(&wrong)))
+    }
+
+    fn at(&self, wrong: &Wrong) -> Error {
+        Error::at(self.file, self.text, wrong.at, wrong.what.as_str())
     }
 
     fn trunk_exists(&self, name: &Spanned<String>, key: &str) -> Result<(), Error> {
-        if self.parsed.trunk.iter().any(|trunk| trunk.name.get_ref() == name.get_ref()) {
-            return Ok(());
-        }
-        let known: Vec<_> = self.parsed.trunk.iter().map(|trunk| trunk.name.get_ref().as_str()).collect();
-        let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
-        Err(self.wrong(name, format!("{key}: no trunk is named {:?}; known: {known}", name.get_ref())))
+        super::route::trunk(self.parsed, name, key).map(drop).map_err(|wrong| self.at(&wrong))
     }
+}
+
+fn trunk_limits(trunk: &Trunk) -> Result<(), Wrong> {
+    super::route::codecs(&trunk.codecs, "codecs")?;
+    super::route::rate(trunk.calls_per_second.as_ref())?;
+    trunk.dialled_as.as_ref().map(|plan| plan.plan("dialled_as")).transpose()?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The shape of `bridgehead.toml`. Unknown keys are errors; every default is safe.
 
 use super::cores::parse_ports;
+use super::route::{Rewrite, Route};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -207,6 +208,10 @@ pub struct Limits {
     pub sessions: u32,
     /// Sessions of one user.
     pub sessions_per_user: u32,
+    /// Calls at once of one user.
+    pub calls_per_user: u32,
+    /// Emergency calls at once for which `calls` leaves no room.
+    pub emergency_calls: u32,
     /// TCP connections.
     pub connections: u32,
     /// Percent of its time that a core may be at work before new calls on it are refused with 503; 0: whatever it is.
@@ -215,7 +220,15 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { calls: 4_000, sessions: 20_000, sessions_per_user: 16, connections: 20_000, load: told(95) }
+        Limits {
+            calls: 4_000,
+            sessions: 20_000,
+            sessions_per_user: 16,
+            calls_per_user: 16,
+            emergency_calls: 64,
+            connections: 20_000,
+            load: told(95),
+        }
     }
 }
 
@@ -366,6 +379,16 @@ pub struct Trunk {
     /// address and port of its own, and sends from there: a second call with the same one is ended with 503.
     #[serde(default)]
     pub shared_rtp_ports: bool,
+    /// How numbers are dialled there: the called and calling numbers of its calls are made E.164 numbers before routes
+    /// see them. Only the keys `country`, `national` and `international` are of use here.
+    #[serde(default)]
+    pub dialled_as: Option<Rewrite>,
+    /// Calls at once, whichever way they go.
+    #[serde(default)]
+    pub max_calls: Option<u32>,
+    /// Calls begun in any one second, whichever way they go.
+    #[serde(default)]
+    pub calls_per_second: Option<Spanned<u32>>,
 }
 
 /// `[[user]]`: a browser user.
@@ -388,24 +411,6 @@ pub struct User {
     /// Digest password at the SIP server; `password` where empty.
     #[serde(default)]
     pub sip_password: String,
-}
-
-/// `[[route]]`: where a call goes. A browser user's call that no route matches goes to the user's own trunk.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Route {
-    /// `users`, or the name of the trunk that the call comes from; any where absent.
-    #[serde(default)]
-    pub from: Option<Spanned<String>>,
-    /// How the called number or name begins; anything where empty.
-    #[serde(default)]
-    pub number: String,
-    /// The trunk that it goes to.
-    #[serde(default)]
-    pub trunk: Option<Spanned<String>>,
-    /// Or the SIP code that it is refused with.
-    #[serde(default)]
-    pub reject: Option<Spanned<u16>>,
 }
 
 fn parse_address(text: &str) -> Result<SocketAddr, String> {
@@ -471,6 +476,9 @@ impl Trunk {
             accept: Vec::new(),
             codecs: Vec::new(),
             shared_rtp_ports: false,
+            dialled_as: None,
+            max_calls: None,
+            calls_per_second: None,
         }
     }
 }

@@ -7,14 +7,16 @@ mod error;
 mod file;
 mod plan;
 mod print;
+mod route;
 
 pub use args::{AdminAddress, Args, Command};
 pub use check::read;
 pub use cores::{parse_cores, parse_ports};
 pub use error::Error;
 pub use file::{
-    ADMIN, Admin, Calls, Dtls, File, Http, Level, Limits, Log, LogFormat, Media, Route, Sip, Trace,
-    Transport, Trunk, User,
+    ADMIN, Admin, Calls, Dtls, File, Http, Level, Limits, Log, LogFormat, Media, Sip, Trace, Transport,
+    Trunk, User,
 };
 pub use plan::plan;
 pub use print::print;
+pub use route::{Member, Rewrite, Route};

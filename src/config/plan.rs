@@ -1,9 +1,9 @@
 //! The file turned into what a shard is told.
 
 use super::file::Transport;
-use super::{Dtls, File, Trunk};
+use super::{Dtls, File, Route, Trunk};
 use crate::base::{Map, RealmId};
-use crate::leg::{Account, Attach, Reason, Secret, TrunkId};
+use crate::leg::{Account, Attach, Secret, TrunkId};
 use crate::{call, http, media, shard, signal, sip, webrtc};
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,6 +199,8 @@ fn call_of(file: &File, shards: u8) -> call::Config {
     let mut config = call::Config {
         trunks: file.trunk.iter().map(call_trunk).collect(),
         calls: share(file.limits.calls, shards),
+        calls_per_account: file.limits.calls_per_user,
+        emergency_calls: share(file.limits.emergency_calls, shards),
         ring: seconds(file.calls.ring_s),
         drain: seconds(file.calls.drain_s),
         signalling_grace: seconds(file.calls.signalling_grace_s),
@@ -215,23 +217,9 @@ fn call_of(file: &File, shards: u8) -> call::Config {
             config.homes.insert(Account::from(user.name.get_ref().as_str()), trunk);
         }
     }
-    for route in file.route.iter().map(Spanned::get_ref) {
-        let from = match &route.from {
-            None => call::RouteFrom::Any,
-            Some(name) if name.get_ref() == "users" => call::RouteFrom::Accounts,
-            Some(name) => match trunk_id(file, name.get_ref()) {
-                Some(trunk) => call::RouteFrom::Trunk(trunk),
-                None => continue,
-            },
-        };
-        let trunk = route.trunk.as_ref().and_then(|trunk| trunk_id(file, trunk.get_ref()));
-        let to = match (trunk, &route.reject) {
-            (Some(trunk), _) => call::RouteTo::Trunk(trunk),
-            (None, Some(code)) => call::RouteTo::Reject(Reason::from_code(*code.get_ref())),
-            (None, None) => continue,
-        };
-        config.routes.push(call::Route { from, prefix: route.number.clone(), to });
-    }
+    config.users = file.user.iter().map(|user| Account::from(user.name.get_ref().as_str())).collect();
+    // `check` has refused what is no route.
+    config.routes = file.route.iter().filter_map(|route| Route::plan(route, file).ok()).collect();
     config
 }
 
@@ -242,6 +230,11 @@ fn call_trunk(trunk: &Trunk) -> call::Trunk {
         realm: RealmId(0),
         codecs: call::codecs(&names),
         shared_rtp_ports: trunk.shared_rtp_ports,
+        dialled: trunk.dialled_as.as_ref().and_then(|plan| plan.plan("").ok()?.e164),
+        quota: Arc::new(call::Quota::new(
+            trunk.max_calls,
+            trunk.calls_per_second.as_ref().map(|rate| *rate.get_ref()),
+        )),
     }
 }
 

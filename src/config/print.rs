@@ -1,7 +1,7 @@
 //! The effective configuration as TOML, secrets hidden.
 
-use super::File;
 use super::file::{Dtls, LogFormat};
+use super::{File, Member, Rewrite, Route};
 use std::fmt::{Display, Write as _};
 
 /// What stands for a secret.
@@ -47,6 +47,32 @@ impl Lines {
         if !value.is_empty() {
             self.text(key, value);
         }
+    }
+
+    fn number(&mut self, key: &str, value: Option<impl Display>) {
+        if let Some(value) = value {
+            self.raw(key, value);
+        }
+    }
+
+    fn rewrite(&mut self, key: &str, value: Option<&Rewrite>) {
+        let Some(rewrite) = value else { return };
+        let mut parts = Vec::new();
+        let mut add = |key: &str, value: &str| {
+            if !value.is_empty() {
+                parts.push(format!("{key} = {}", quoted(value)));
+            }
+        };
+        add("country", rewrite.country.as_ref().map_or("", |country| country.get_ref()));
+        add("national", &rewrite.national);
+        add("international", &rewrite.international);
+        add("find", rewrite.find.as_ref().map_or("", |find| find.get_ref()));
+        add("replace", &rewrite.replace);
+        add("prepend", &rewrite.prepend);
+        if rewrite.strip > 0 {
+            parts.push(format!("strip = {}", rewrite.strip));
+        }
+        self.raw(key, format_args!("{{ {} }}", parts.join(", ")));
     }
 
     fn secret(&mut self, key: &str, value: &str) {
@@ -121,6 +147,8 @@ fn bounds(lines: &mut Lines, file: &File) {
     lines.raw("calls", file.limits.calls);
     lines.raw("sessions", file.limits.sessions);
     lines.raw("sessions_per_user", file.limits.sessions_per_user);
+    lines.raw("calls_per_user", file.limits.calls_per_user);
+    lines.raw("emergency_calls", file.limits.emergency_calls);
     lines.raw("connections", file.limits.connections);
     lines.raw("load", file.limits.load.get_ref());
     lines.table("[admin]");
@@ -147,6 +175,9 @@ fn trunks_and_users(lines: &mut Lines, file: &File) {
         lines.raw("accept", list(&trunk.accept));
         lines.raw("codecs", list(trunk.codecs.iter().map(toml::Spanned::get_ref)));
         lines.raw("shared_rtp_ports", trunk.shared_rtp_ports);
+        lines.rewrite("dialled_as", trunk.dialled_as.as_ref());
+        lines.number("max_calls", trunk.max_calls);
+        lines.number("calls_per_second", trunk.calls_per_second.as_ref().map(toml::Spanned::get_ref));
     }
     for user in &file.user {
         lines.table("[[user]]");
@@ -165,12 +196,49 @@ fn trunks_and_users(lines: &mut Lines, file: &File) {
     }
     for route in file.route.iter().map(toml::Spanned::get_ref) {
         lines.table("[[route]]");
-        lines.maybe("from", route.from.as_ref().map(toml::Spanned::get_ref));
-        lines.some("number", &route.number);
-        lines.maybe("trunk", route.trunk.as_ref().map(toml::Spanned::get_ref));
-        if let Some(code) = &route.reject {
-            lines.raw("reject", code.get_ref());
+        print_route(lines, route);
+    }
+}
+
+fn text(value: Option<&toml::Spanned<String>>) -> Option<&String> {
+    value.map(toml::Spanned::get_ref)
+}
+
+fn print_route(lines: &mut Lines, route: &Route) {
+    lines.some("name", &route.name);
+    lines.maybe("from", text(route.from.as_ref()));
+    lines.some("number", &route.number);
+    lines.maybe("number_regex", text(route.number_regex.as_ref()));
+    lines.some("caller", &route.caller);
+    lines.maybe("caller_regex", text(route.caller_regex.as_ref()));
+    lines.maybe("header", text(route.header.as_ref()));
+    lines.maybe("header_regex", text(route.header_regex.as_ref()));
+    lines.maybe("days", text(route.days.as_ref()));
+    lines.maybe("hours", text(route.hours.as_ref()));
+    lines.maybe("zone", text(route.zone.as_ref()));
+    lines.maybe("trunk", text(route.trunk.as_ref()));
+    if !route.trunks.is_empty() {
+        let member = |member: &Member| {
+            let (name, priority, weight) = (quoted(member.trunk.get_ref()), member.priority, member.weight);
+            format!("{{ trunk = {name}, priority = {priority}, weight = {weight} }}")
+        };
+        let members: Vec<String> = route.trunks.iter().map(member).collect();
+        lines.raw("trunks", format_args!("[{}]", members.join(", ")));
+    }
+    lines.number("reject", route.reject.as_ref().map(toml::Spanned::get_ref));
+    lines.number("reject_q850", route.reject_q850.as_ref().map(toml::Spanned::get_ref));
+    lines.rewrite("rewrite_number", route.rewrite_number.as_ref());
+    lines.rewrite("rewrite_caller", route.rewrite_caller.as_ref());
+    for (key, codecs) in [("codecs", &route.codecs), ("deny_codecs", &route.deny_codecs)] {
+        if !codecs.is_empty() {
+            lines.raw(key, list(codecs.iter().map(toml::Spanned::get_ref)));
         }
+    }
+    lines.number("max_calls", route.max_calls);
+    lines.number("calls_per_second", route.calls_per_second.as_ref().map(toml::Spanned::get_ref));
+    lines.number("max_duration_s", route.max_duration_s);
+    if route.emergency {
+        lines.raw("emergency", true);
     }
 }
 
@@ -220,7 +288,22 @@ mod tests {
             number = "+49"
             trunk = "pbx"
             [[route]]
+            name = "night"
+            caller = "a"
+            caller_regex = "^a\\\\d"
+            header = "X-T"
+            hours = "22:00-06:00"
+            zone = "+02:00"
+            trunks = [{ trunk = "pbx", priority = 2 }]
+            rewrite_number = { country = "49", national = "0", strip = 1, find = "1", prepend = "00" }
+            codecs = ["pcma"]
+            max_calls = 3
+            calls_per_second = 2
+            max_duration_s = 9
+            emergency = true
+            [[route]]
             reject = 404
+            reject_q850 = 1
         "#;
         let printed = print(&read("a.toml", text).unwrap());
         assert!(!printed.contains("hush"), "{printed}");

@@ -153,16 +153,15 @@ fn phones(config: &mut Config) -> (Phone, Phone) {
     });
     let trunk = |name: &str| call::Trunk {
         name: name.to_owned(),
-        realm: bridgehead::base::RealmId(0),
         codecs: call::codecs(&["pcmu"]),
-        shared_rtp_ports: false,
+        ..call::Trunk::default()
     };
     config.call = Arc::new(call::Config {
         trunks: vec![trunk("alice"), trunk("bob")],
         routes: vec![Route {
             from: RouteFrom::Trunk(TrunkId(0)),
-            prefix: String::new(),
             to: RouteTo::Trunk(TrunkId(1)),
+            ..Route::default()
         }],
         ..call::Config::default()
     });

@@ -91,16 +91,16 @@ fn sip_config(phones: &[Phone]) -> sip::Config {
 fn call_config(phones: &[Phone], drain: Duration) -> call::Config {
     let trunks = phones.iter().map(|phone| call::Trunk {
         name: phone.name.into(),
-        realm: bridgehead::base::RealmId(0),
         codecs: call::codecs(&["pcmu"]),
         // One of the phones gets all its media from one port.
         shared_rtp_ports: phone.number % 2 == 1,
+        ..call::Trunk::default()
     });
     // Numbers say by their first letter where they are.
     let route = |prefix: &str, trunk: usize| call::Route {
-        from: call::RouteFrom::Any,
-        prefix: prefix.into(),
+        called: call::Pattern::prefix(prefix),
         to: call::RouteTo::Trunk(TrunkId(trunk as u16)),
+        ..call::Route::default()
     };
     let homes = USERS.iter().map(|user| (Account::from(*user), TrunkId(PBX as u16)));
     call::Config {

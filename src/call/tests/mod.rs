@@ -3,12 +3,14 @@
 mod change;
 mod ending;
 mod flow;
+mod policy;
 mod pulse;
+mod route;
 mod storm;
 mod talk;
 
 use super::*;
-use crate::base::{Key, LegId, Machine, Map, Mint, Now, PeerId, Random, RealmId, ShardId, Side};
+use crate::base::{Key, LegId, Machine, Map, Mint, Now, PeerId, Random, ShardId, Side};
 use crate::leg::{
     Callee, Cause, Command, Dial, Event, Fork, Incoming, Party, Reason, Source, Target, TrunkId,
 };
@@ -45,20 +47,21 @@ pub(super) struct Bench {
 }
 
 pub(super) fn config() -> Config {
-    let trunk = |name: &str, codecs: Vec<crate::sdp::Codec>| Trunk {
-        name: name.into(),
-        realm: RealmId(0),
-        codecs,
-        shared_rtp_ports: false,
-    };
+    let trunk =
+        |name: &str, codecs: Vec<crate::sdp::Codec>| Trunk { name: name.into(), codecs, ..Trunk::default() };
     Config {
         trunks: vec![trunk("pbx", codecs(&[])), trunk("carrier", codecs(&["pcma", "pcmu", "g729"]))],
         routes: vec![
-            Route { from: RouteFrom::Trunk(TrunkId(0)), prefix: "+".into(), to: RouteTo::Trunk(TrunkId(1)) },
             Route {
-                from: RouteFrom::Any,
-                prefix: "0900".into(),
+                from: RouteFrom::Trunk(TrunkId(0)),
+                called: Pattern::prefix("+"),
+                to: RouteTo::Trunk(TrunkId(1)),
+                ..Route::default()
+            },
+            Route {
+                called: Pattern::prefix("0900"),
                 to: RouteTo::Reject(Cause::Forbidden.into()),
+                ..Route::default()
             },
         ],
         default_trunk: Some(TrunkId(0)),

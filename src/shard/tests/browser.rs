@@ -1,7 +1,7 @@
 //! A browser's call to a phone through a whole shard on virtual time: JSON, SIP, ICE, DTLS, SRTP, RTP, hang-up.
 
 use super::{UPGRADE, address, config, core};
-use crate::base::{FlowId, Key, Now, Packet, Random, RealmId, ShardId, SocketId};
+use crate::base::{FlowId, Key, Now, Packet, Random, ShardId, SocketId};
 use crate::leg::TrunkId;
 use crate::media::srtp::{Receive, Send};
 use crate::net::Batch;
@@ -39,12 +39,8 @@ fn with_phone() -> Config {
     let mut config = config();
     let trunk = sip::Trunk::new("phone", address(PHONE));
     config.sip = Arc::new(sip::Config { trunks: vec![trunk], ..sip::Config::default() });
-    let trunk = call::Trunk {
-        name: "phone".to_owned(),
-        realm: RealmId(0),
-        codecs: call::codecs(&["pcmu"]),
-        shared_rtp_ports: false,
-    };
+    let trunk =
+        call::Trunk { name: "phone".to_owned(), codecs: call::codecs(&["pcmu"]), ..call::Trunk::default() };
     config.call = Arc::new(call::Config {
         trunks: vec![trunk],
         default_trunk: Some(TrunkId(0)),
