@@ -5,7 +5,7 @@
 //! | Floor | Rooms |
 //! |---|---|
 //! | 0 | [`base`], and the crate `sip_codec` |
-//! | 1 | [`sdp`], [`rtp`], [`http`] |
+//! | 1 | [`sdp`], [`rtp`], [`http`], [`dns`] |
 //! | 2 | [`leg`] |
 //! | 3 | [`sip`], [`signal`], [`webrtc`], [`media`] |
 //! | 4 | [`call`] |
@@ -24,6 +24,7 @@ pub mod call;
 pub mod cdr;
 pub mod config;
 pub mod demo;
+pub mod dns;
 pub mod http;
 pub mod leg;
 pub mod media;
