@@ -305,6 +305,7 @@ impl Calls {
             answered: None,
             data: incoming.data,
             carried: incoming.carried,
+            reliable: incoming.reliable,
         };
         facts.accounts().for_each(|account| core.count_account(account));
         let (mut inbound, mut outbound) = (plan.incoming, plan.outgoing);

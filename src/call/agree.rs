@@ -118,7 +118,7 @@ impl Half {
             remote_rtcp: address.filter(|_| !rtcp_mux).and_then(|rtp| rtcp_address(rtp, theirs)),
             rtcp_mux,
             send: open && we.sends() && they.receives(),
-            receive: open && we.receives() && they.sends(),
+            receive: open && !self.gated && we.receives() && they.sends(),
             formats: self.media_formats(),
             ptime_ms: theirs.ptime_ms.unwrap_or(PTIME_MS),
         })

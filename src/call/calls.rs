@@ -254,8 +254,10 @@ fn session_of(event: &Event) -> Option<&Session> {
         Event::Incoming(incoming) => incoming.offer.as_deref(),
         Event::Progress { answer, .. } | Event::Answered { answer, .. } => answer.as_deref(),
         Event::Offered { offer, .. } => offer.as_deref(),
-        Event::Accepted { answer, .. } => Some(answer),
-        Event::Withdrawn { .. }
+        Event::OfferedEarly { offer, .. } => Some(offer),
+        Event::Accepted { answer, .. } | Event::Refreshed { answer, .. } => Some(answer),
+        Event::Gate { .. }
+        | Event::Withdrawn { .. }
         | Event::Refused { .. }
         | Event::Lost { .. }
         | Event::Found { .. }

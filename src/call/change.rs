@@ -16,10 +16,10 @@ use std::time::Duration;
 const MOST_RETRIES: u8 = 5;
 
 /// What an offer asks for, read once.
-struct Asked {
-    place: usize,
-    types: Vec<Payload>,
-    direction: Direction,
+pub(super) struct Asked {
+    pub(super) place: usize,
+    pub(super) types: Vec<Payload>,
+    pub(super) direction: Direction,
 }
 
 impl Half {
@@ -30,7 +30,7 @@ impl Half {
         described.zip(remote()).is_some_and(|(old, new)| old.fingerprints != new.fingerprints)
     }
 
-    fn asked(&self, offer: &Session) -> Option<Asked> {
+    pub(super) fn asked(&self, offer: &Session) -> Option<Asked> {
         let place = agree::stream(self.kind, offer)?;
         let media = offer.media.get(place)?;
         let types = accept(&media.payload_types(), &self.allowed);
@@ -39,7 +39,7 @@ impl Half {
     }
 
     /// The codecs that this half's party may be heard in by `other`'s.
-    fn limit(&self, other: &Half, talking: bool) -> Vec<Codec> {
+    pub(super) fn limit(&self, other: &Half, talking: bool) -> Vec<Codec> {
         // A browser's codecs are never narrowed before the answer.
         if other.local.is_none() || (self.is_web() && !talking) {
             return self.own();
@@ -68,8 +68,8 @@ impl Call {
         let free = half.pending == Pending::None
             && half.local.is_some()
             && !matches!(half.transport, Transport::Restarting { .. });
-        // Before the answer only a calling browser may change what it said: its side is settled already.
-        if !free || !(talking || (half.is_web() && end == End::In)) {
+        // Before the answer only the caller may change what it said: its side is settled already.
+        if !free || !(talking || end == End::In) {
             self.refuse_glare(core, end);
             return;
         }
@@ -92,7 +92,7 @@ impl Call {
         }
         // The other party must know of another direction, or of codecs that it has not; a browser of neither.
         let same = asked.direction == half.party_direction();
-        if other.is_web() || (same && common) {
+        if other.is_web() || (common && (same || !talking)) {
             self.answer_change(core, end, offer);
         } else {
             self.relay(core, end, offer, &asked);
@@ -197,6 +197,10 @@ impl Call {
 
     /// Passes a change on; its answer comes back by [`Call::on_accepted`].
     fn relay(&mut self, core: &mut Core, end: End, offer: Box<Session>, asked: &Asked) {
+        if !matches!(self.state, State::Talking(_)) {
+            self.refuse_change(core, end);
+            return;
+        }
         let (half, other) = self.halves(end);
         if other.pending != Pending::None {
             self.refuse_glare(core, end);
@@ -243,9 +247,25 @@ impl Call {
         match why {
             Why::Settle => self.calm(),
             Why::Relay => self.answer_relayed(core, end.other()),
-            Why::Asked => self.tell_direction(core, end),
+            Why::Asked if matches!(self.state, State::Talking(_)) => self.tell_direction(core, end),
+            Why::Asked => {}
         }
         self.join(core);
+        self.settle_codecs(core);
+    }
+
+    /// A session was refreshed: the party's description may have changed, though ours has not.
+    pub(super) fn on_refreshed(&mut self, core: &mut Core, end: End, answer: Box<Session>) {
+        let (half, other) = self.halves(end);
+        if half.pending != Pending::None || half.remote.as_ref() == Some(&answer) {
+            return;
+        }
+        let Some(local) = half.local.clone() else { return };
+        if !adopt(core, half, other, local, answer) {
+            core.counters.bad_answers += 1;
+            return;
+        }
+        self.tell_direction(core, end);
         self.settle_codecs(core);
     }
 
@@ -334,7 +354,7 @@ impl Call {
 
     /// A SIP party learns of another direction of the other one: after an offer that we were asked for, or one that was
     /// passed on and taken back.
-    fn tell_direction(&mut self, core: &mut Core, end: End) {
+    pub(super) fn tell_direction(&mut self, core: &mut Core, end: End) {
         let (half, other) = self.halves(end);
         let direction = half.party_direction();
         if half.is_web()
@@ -410,7 +430,7 @@ impl Half {
 
     /// What this party should be offered, where it sends what `other`'s party has not agreed to hear; or the other way
     /// round, where this one is a browser and the other is not.
-    fn unsettled(&self, other: &Half) -> Option<Vec<Payload>> {
+    pub(super) fn unsettled(&self, other: &Half) -> Option<Vec<Payload>> {
         let (ours, theirs) = (self.party_sends()?, other.party_sends()?);
         let deaf = !other.codecs().any(|codec| *codec == ours);
         let near = self.is_web() && !other.is_web();

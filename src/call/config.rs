@@ -91,6 +91,8 @@ pub struct Trunk {
     pub codecs: Vec<Codec>,
     /// Its calls' RTP shares a port: each call of it has an address of its own.
     pub shared_rtp_ports: bool,
+    /// Calls to it go out without an offer: it makes one.
+    pub late_offer: bool,
     /// How numbers are dialled there: those of its calls are made E.164 numbers before routes see them.
     pub dialled: Option<Plan>,
     /// How many calls it may carry, whichever way they go.
@@ -104,6 +106,7 @@ impl Default for Trunk {
             realm: RealmId(0),
             codecs: codecs(&[]),
             shared_rtp_ports: false,
+            late_offer: false,
             dialled: None,
             quota: Arc::default(),
         }

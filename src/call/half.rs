@@ -104,6 +104,8 @@ pub(super) struct Half {
     pub(super) far_told: Direction,
     /// What the offer of ours that is under way says of it.
     pub(super) far_telling: Direction,
+    /// Before the answer: what the party sends must not be heard yet (RFC 5009).
+    pub(super) gated: bool,
     /// This party holds the browser.
     pub(super) holds: bool,
     /// The same, as the browser knows it.
@@ -147,6 +149,7 @@ impl Half {
             far: Direction::SendRecv,
             far_told: Direction::SendRecv,
             far_telling: Direction::SendRecv,
+            gated: false,
             holds: false,
             shown: false,
             asking: None,

@@ -12,6 +12,7 @@ mod change;
 mod config;
 mod core;
 mod describe;
+mod early;
 mod finish;
 mod half;
 mod limits;

@@ -3,6 +3,7 @@
 use super::agree;
 use super::core::{Core, Timer};
 use super::describe::{wishes, with_parameters};
+use super::early::Forks;
 use super::half::{Half, Opened, Pending, Transport, Why};
 use super::state::{Call, End, Preparing, Ringing, State, Talking};
 use crate::base::{Now, PeerId};
@@ -11,9 +12,6 @@ use crate::media;
 use crate::sdp::negotiate::accept;
 use crate::sdp::{Codec, Direction, Payload, Session, Setup};
 use crate::webrtc;
-
-/// Early answers that are kept for each call.
-const MOST_FORKS: usize = 8;
 
 impl Call {
     /// A media side stands.
@@ -88,13 +86,19 @@ impl Call {
         let offered = self.outgoing.offer(wished, direction);
         let dialled = self.outgoing.send(offered);
         self.outgoing.signalled = true;
-        core.leg(Command::Dial(Box::new(self.dial(dialled.clone()))));
+        let late = match &self.facts.target {
+            Target::Trunk(trunk) => core.config.trunk(*trunk).is_some_and(|trunk| trunk.late_offer),
+            Target::Account(_) => false,
+        };
+        let dial = self.dial(dialled.clone(), late);
+        core.leg(Command::Dial(Box::new(dial)));
         let first_reply = core.config.first_reply.filter(|_| self.outgoing.is_sip());
         let first_reply = first_reply.map(|after| core.arm(now, after, self.id, Timer::FirstReply));
-        self.state = State::Ringing(Ringing { offer, dialled, early: Vec::new(), ring, first_reply });
+        self.state =
+            State::Ringing(Ringing { offer, dialled, late, forks: Forks::default(), ring, first_reply });
     }
 
-    fn dial(&self, offer: Box<Session>) -> Dial {
+    fn dial(&mut self, offer: Box<Session>, late: bool) -> Dial {
         let account = match (&self.facts.source, &self.facts.target) {
             (Source::Account(account), Target::Trunk(_)) => Some(account.clone()),
             _ => None,
@@ -110,6 +114,7 @@ impl Call {
             account,
             identity: self.facts.identity.clone(),
             offer,
+            late,
             hops: self.facts.hops,
             data: self.facts.data.clone(),
             carried: self.facts.carried.clone(),
@@ -142,7 +147,7 @@ impl Call {
     }
 
     /// Makes our answer to the caller's offer stand.
-    fn answer_caller(
+    pub(super) fn answer_caller(
         &mut self,
         core: &mut Core,
         offer: Box<Session>,
@@ -167,76 +172,6 @@ impl Call {
         Some(answer)
     }
 
-    /// The called party makes progress.
-    pub(super) fn on_progress(
-        &mut self,
-        core: &mut Core,
-        fork: Fork,
-        code: u16,
-        answer: Option<Box<Session>>,
-    ) {
-        let State::Ringing(ringing) = &mut self.state else {
-            core.counters.stray += 1;
-            return;
-        };
-        if let Some(timer) = ringing.first_reply.take() {
-            core.wheel.cancel(timer);
-        }
-        let mut early = None;
-        if let Some(answer) = answer {
-            ringing.early.retain(|(other, _)| *other != fork);
-            if ringing.early.len() >= MOST_FORKS {
-                ringing.early.remove(0);
-                core.counters.forks_forgotten += 1;
-            }
-            ringing.early.push((fork, answer.clone()));
-            if self.hear(core, answer) {
-                early = self.answer_early(core);
-                self.join(core);
-            }
-        }
-        // 100 goes from hop to hop, and 199 tells only of a fork that is gone (RFC 6228).
-        if (101..199).contains(&code) {
-            self.heard = true;
-            core.leg(Command::Progress { leg: self.incoming.leg, code, answer: early });
-        }
-    }
-
-    /// Makes an answer of the called party stand: from now on this fork is heard.
-    fn hear(&mut self, core: &mut Core, answer: Box<Session>) -> bool {
-        let State::Ringing(ringing) = &self.state else { return false };
-        let dialled = ringing.dialled.clone();
-        let half = &mut self.outgoing;
-        let place = half.stream;
-        let Some(media) = answer.media.get(place) else {
-            core.counters.bad_answers += 1;
-            return false;
-        };
-        let mut remote = None;
-        if half.is_web() {
-            let role = agree::our_role(&answer, media);
-            remote = agree::transport(&answer, media, Some(role)).map(|remote| (role, remote));
-        }
-        if (half.is_web() && remote.is_none()) || !half.settle(dialled, answer, place) {
-            core.counters.bad_answers += 1;
-            return false;
-        }
-        if let Some((role, remote)) = remote {
-            half.role = Some(role);
-            core.describe(half, remote);
-        }
-        core.agree(half);
-        true
-    }
-
-    /// The answer to a SIP caller that goes with early media; a browser has had its answer.
-    fn answer_early(&mut self, core: &mut Core) -> Option<Box<Session>> {
-        let State::Ringing(ringing) = &mut self.state else { return None };
-        let offer = ringing.offer.take()?;
-        let (codecs, want) = (self.outgoing.all_codecs(), self.outgoing.party_direction());
-        self.answer_caller(core, offer, &codecs, want)
-    }
-
     /// Lets both parties hear each other, once both have an agreement.
     pub(super) fn join(&mut self, core: &mut Core) {
         if !self.joined && self.incoming.local.is_some() && self.outgoing.local.is_some() {
@@ -253,13 +188,11 @@ impl Call {
         fork: Fork,
         answer: Option<Box<Session>>,
     ) {
-        let State::Ringing(ringing) = &mut self.state else {
+        let State::Ringing(_) = &self.state else {
             core.counters.stray += 1;
             return;
         };
-        let known = ringing.early.iter().position(|(early, _)| *early == fork);
-        let answer = answer.or_else(|| known.map(|place| ringing.early.swap_remove(place).1));
-        let heard = answer.is_some_and(|answer| self.hear(core, answer));
+        let heard = self.hear_final(core, fork, answer);
         let session = if heard { self.final_answer(core) } else { Err(()) };
         let Ok(session) = session else {
             self.finish(core, now, Cause::NotAcceptable.into(), None);
@@ -275,6 +208,10 @@ impl Call {
         self.note_hold();
         self.note_far();
         self.join(core);
+        if self.incoming.remote.is_some() {
+            // The caller may have changed its direction since it called.
+            self.tell_direction(core, End::In);
+        }
         self.settle_codecs(core);
     }
 
@@ -307,16 +244,25 @@ impl Call {
         if let Some(local) = &self.incoming.local {
             return Ok((!self.incoming.is_web()).then(|| local.clone()));
         }
+        if let Pending::Ours(_, Why::Asked) = self.incoming.pending {
+            // Our offer went out with early media.
+            return Ok(None);
+        }
         let State::Ringing(ringing) = &mut self.state else { return Err(()) };
         if let Some(offer) = ringing.offer.take() {
             let (codecs, want) = (self.outgoing.all_codecs(), self.outgoing.party_direction());
             return self.answer_caller(core, offer, &codecs, want).map(Some).ok_or(());
         }
+        Ok(Some(self.offer_caller()))
+    }
+
+    /// Our offer to a caller that made none.
+    pub(super) fn offer_caller(&mut self) -> Box<Session> {
         let codecs = self.outgoing.all_codecs();
         let offer = self.incoming.offer(wishes(&codecs, self.incoming.is_web()), Direction::SendRecv);
         let offer = self.incoming.send(offer);
         self.incoming.pending = Pending::Ours(offer.clone(), Why::Asked);
-        Ok(Some(offer))
+        offer
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::admit::Places;
 use super::core::Core;
+use super::early::Forks;
 use super::half::{Half, Pending, Transport};
 use crate::base::{CallId, LegId, Now, PeerId, TimerId};
-use crate::leg::{Account, Carried, Data, Event, Fork, Identity, Party, Source, Target, TrunkId};
+use crate::leg::{Account, Carried, Data, Event, Identity, Party, Source, Target, TrunkId};
 use crate::sdp::Session;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub(super) struct Facts {
     pub(super) data: Data,
     /// What else came with the call.
     pub(super) carried: Box<Carried>,
+    /// The caller acknowledges what is said before the answer.
+    pub(super) reliable: bool,
 }
 
 impl Facts {
@@ -65,10 +68,11 @@ pub(super) struct Preparing {
 pub(super) struct Ringing {
     /// What the caller offers, until it has an answer.
     pub(super) offer: Option<Box<Session>>,
-    /// What we offered.
+    /// What we offered, or would have.
     pub(super) dialled: Box<Session>,
-    /// The early answers, by fork, oldest first.
-    pub(super) early: Vec<(Fork, Box<Session>)>,
+    /// We offered nothing: the called party does.
+    pub(super) late: bool,
+    pub(super) forks: Forks,
     pub(super) ring: TimerId,
     pub(super) first_reply: Option<TimerId>,
 }
@@ -182,8 +186,13 @@ impl Call {
         match event {
             Event::Ended { reason, .. } => self.on_ended(core, now, end, reason),
             Event::Progress { fork, code, answer, .. } if end == End::Out => {
-                self.on_progress(core, fork, code, answer);
+                self.on_progress(core, now, fork, (code, answer));
             }
+            Event::Gate { fork, open, .. } if end == End::Out => self.on_gate(core, fork, open),
+            Event::OfferedEarly { fork, offer, .. } if end == End::Out => {
+                self.on_offered_early(core, fork, offer);
+            }
+            Event::Refreshed { answer, .. } => self.on_refreshed(core, end, answer),
             Event::Answered { fork, answer, .. } if end == End::Out => {
                 self.on_answered(core, now, fork, answer);
             }
@@ -201,7 +210,11 @@ impl Call {
             }
             Event::Inform { notice, .. } => self.on_inform(core, end, notice),
             // An incoming leg neither rings nor answers; a known one does not come in again.
-            Event::Progress { .. } | Event::Answered { .. } | Event::Incoming(_) => core.counters.stray += 1,
+            Event::Progress { .. }
+            | Event::Gate { .. }
+            | Event::OfferedEarly { .. }
+            | Event::Answered { .. }
+            | Event::Incoming(_) => core.counters.stray += 1,
         }
     }
 

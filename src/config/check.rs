@@ -131,6 +131,7 @@ impl Check<'_> {
                 );
             }
             trunk_limits(trunk).map_err(|wrong| self.at(&wrong))?;
+            super::dialogs::check(trunk).map_err(|wrong| self.at(&wrong))?;
         }
         Ok(())
     }
@@ -232,6 +233,22 @@ mod tests {
             (
                 "[[trunk]]\nname=\"a\"\naddress=\"127.0.0.1:1\"\ntransport=\"sctp\"",
                 &["b.toml:4:", "transport", "udp"],
+            ),
+            (
+                "[[trunk]]\nname=\"a\"\naddress=\"127.0.0.1:1\"\nmin_se_s = 60",
+                &["b.toml:4:", "min_se_s", "90 or more"],
+            ),
+            (
+                "[[trunk]]\nname=\"a\"\naddress=\"127.0.0.1:1\"\nsession_expires_s = 60",
+                &["b.toml:4:", "session_expires_s", "write 0"],
+            ),
+            (
+                "[[trunk]]\nname=\"a\"\naddress=\"127.0.0.1:1\"\nbodies = [\"isup\"]",
+                &["b.toml:4:", "bodies", "\"isup\"", "application/pidf+xml"],
+            ),
+            (
+                "[[trunk]]\nname=\"a\"\naddress=\"127.0.0.1:1\"\nreliable = \"on\"",
+                &["b.toml:4:", "reliable", "supported"],
             ),
             ("[limits]\nload = 101", &["b.toml:2:", "load", "1 to 100"]),
             ("[http]\ncertificate = \"c.pem\"", &["b.toml:2:", "certificate", "key = "]),

@@ -1,6 +1,7 @@
 //! The shape of `bridgehead.toml`. Unknown keys are errors; every default is safe.
 
 use super::cores::parse_ports;
+use super::dialogs::{self, Refresh, Refresher, Reliable};
 use super::route::{Rewrite, Route};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -389,6 +390,30 @@ pub struct Trunk {
     /// Calls begun in any one second, whichever way they go.
     #[serde(default)]
     pub calls_per_second: Option<Spanned<u32>>,
+    /// Reliable provisional responses: `off`, `supported` or `required`. What it requires is done whatever stands here.
+    #[serde(default)]
+    pub reliable: Reliable,
+    /// Seconds of the session timer that calls with it have; 0: only where it asks for one.
+    #[serde(default = "dialogs::session_expires")]
+    pub session_expires_s: Spanned<u32>,
+    /// The least seconds of a session timer that it may ask for.
+    #[serde(default = "dialogs::min_se")]
+    pub min_se_s: Spanned<u32>,
+    /// Who refreshes sessions: `auto` (whoever it likes), `us` or `them`.
+    #[serde(default)]
+    pub refresher: Refresher,
+    /// How we refresh sessions: by `update` where it allows that, or always by `invite`.
+    #[serde(default)]
+    pub refresh: Refresh,
+    /// Calls to it go out without an offer, so that it makes one.
+    #[serde(default)]
+    pub delayed_offer: bool,
+    /// Trust what it says of early media (P-Early-Media), and tell it.
+    #[serde(default)]
+    pub early_media: bool,
+    /// Types of body parts that are passed on with calls from it and to it (`application/pidf+xml`, `application/isup`).
+    #[serde(default)]
+    pub bodies: Vec<Spanned<String>>,
 }
 
 /// `[[user]]`: a browser user.
@@ -458,7 +483,7 @@ impl File {
 }
 
 /// A value that no file gave.
-fn told<T>(value: T) -> Spanned<T> {
+pub(super) fn told<T>(value: T) -> Spanned<T> {
     Spanned::new(0..0, value)
 }
 
@@ -479,6 +504,14 @@ impl Trunk {
             dialled_as: None,
             max_calls: None,
             calls_per_second: None,
+            reliable: Reliable::default(),
+            session_expires_s: dialogs::session_expires(),
+            min_se_s: dialogs::min_se(),
+            refresher: Refresher::default(),
+            refresh: Refresh::default(),
+            delayed_offer: false,
+            early_media: false,
+            bodies: Vec::new(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod cores;
+mod dialogs;
 mod error;
 mod file;
 mod plan;

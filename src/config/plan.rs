@@ -1,5 +1,6 @@
 //! The file turned into what a shard is told.
 
+use super::dialogs::{Refresh, Refresher, Reliable};
 use super::file::Transport;
 use super::{Dtls, File, Route, Trunk};
 use crate::base::{Map, RealmId};
@@ -117,6 +118,19 @@ fn hop(trunk: &Trunk) -> sip::Hop {
     sip::Hop { transport, address: trunk.address, name: named.then(|| name.into()) }
 }
 
+fn session_policy(trunk: &Trunk) -> sip::SessionPolicy {
+    sip::SessionPolicy {
+        expires: seconds(*trunk.session_expires_s.get_ref()),
+        min: seconds(*trunk.min_se_s.get_ref()),
+        refresher: match trunk.refresher {
+            Refresher::Auto => sip::Refreshes::Auto,
+            Refresher::Us => sip::Refreshes::Us,
+            Refresher::Them => sip::Refreshes::Them,
+        },
+        update: trunk.refresh == Refresh::Update,
+    }
+}
+
 fn sip_of(file: &File) -> sip::Config {
     let trunk = |trunk: &Trunk| {
         let credentials = (!trunk.username.is_empty()).then(|| sip::Credentials {
@@ -131,6 +145,14 @@ fn sip_of(file: &File) -> sip::Config {
             deadline: seconds(file.calls.first_reply_s),
             ring: seconds(file.calls.ring_s),
             hop: hop(trunk),
+            reliable: match trunk.reliable {
+                Reliable::Off => sip::Reliability::Off,
+                Reliable::Supported => sip::Reliability::Supported,
+                Reliable::Required => sip::Reliability::Required,
+            },
+            session: session_policy(trunk),
+            early_media: trunk.early_media,
+            bodies: trunk.bodies.iter().map(|kind| kind.get_ref().clone()).collect(),
             ..sip::Trunk::new(trunk.name.get_ref(), trunk.address)
         }
     };
@@ -235,6 +257,7 @@ fn call_trunk(trunk: &Trunk) -> call::Trunk {
             trunk.max_calls,
             trunk.calls_per_second.as_ref().map(|rate| *rate.get_ref()),
         )),
+        late_offer: trunk.delayed_offer,
     }
 }
 

@@ -178,6 +178,14 @@ fn trunks_and_users(lines: &mut Lines, file: &File) {
         lines.rewrite("dialled_as", trunk.dialled_as.as_ref());
         lines.number("max_calls", trunk.max_calls);
         lines.number("calls_per_second", trunk.calls_per_second.as_ref().map(toml::Spanned::get_ref));
+        lines.text("reliable", trunk.reliable.name());
+        lines.raw("session_expires_s", trunk.session_expires_s.get_ref());
+        lines.raw("min_se_s", trunk.min_se_s.get_ref());
+        lines.text("refresher", trunk.refresher.name());
+        lines.text("refresh", trunk.refresh.name());
+        lines.raw("delayed_offer", trunk.delayed_offer);
+        lines.raw("early_media", trunk.early_media);
+        lines.raw("bodies", list(trunk.bodies.iter().map(toml::Spanned::get_ref)));
     }
     for user in &file.user {
         lines.table("[[user]]");
@@ -270,6 +278,14 @@ mod tests {
             password = "hush1"
             codecs = ["opus", "pcmu"]
             shared_rtp_ports = true
+            reliable = "required"
+            session_expires_s = 600
+            min_se_s = 120
+            refresher = "us"
+            refresh = "invite"
+            delayed_offer = true
+            early_media = true
+            bodies = ["application/pidf+xml"]
             [[user]]
             name = "alice"
             password = "hush2"

@@ -115,7 +115,7 @@ pub(super) struct Wrong {
     pub what: String,
 }
 
-fn wrong<T>(value: &Spanned<T>, what: String) -> Wrong {
+pub(super) fn wrong<T>(value: &Spanned<T>, what: String) -> Wrong {
     Wrong { at: value.span().start, what }
 }
 

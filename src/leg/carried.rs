@@ -21,6 +21,28 @@ pub struct Carried {
     pub seen: Data,
     /// Where the caller is (RFC 6442): a part of the INVITE's body.
     pub location: Option<Location>,
+    /// Max-Breadth, where the caller's side says it (RFC 5393 section 5.3.3).
+    pub breadth: Option<u8>,
+    /// Other parts of the INVITE's body that the operator lets pass (RFC 5621).
+    pub parts: Vec<Part>,
+}
+
+/// Parts that come with a call.
+pub const MOST_PARTS: usize = 8;
+/// Bytes of all parts of a call.
+pub const MOST_PART_BYTES: usize = 16 * 1024;
+
+/// A part of a body (RFC 2046 section 5.1).
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Part {
+    /// Its Content-Type value.
+    pub kind: String,
+    /// Its Content-Disposition value; empty where it has none.
+    pub disposition: String,
+    /// Its Content-ID value, brackets and all; empty where it has none.
+    pub id: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
 }
 
 /// What of a caller must stay private (RFC 3323, 3325, 7044).

@@ -17,7 +17,7 @@ mod reason;
 pub use crate::base::{LegId, ShardId, Side};
 use crate::sdp::Session;
 pub use attach::{Attach, Data};
-pub use carried::{Carried, Location, MOST_LOCATION, Past, Privacy, Told};
+pub use carried::{Carried, Location, MOST_LOCATION, MOST_PART_BYTES, MOST_PARTS, Part, Past, Privacy, Told};
 pub use identity::{Identity, Secret};
 pub use notice::{Control, Digit, MOST_BODY, Notice, passes};
 pub use quality::{Level, Quality, Sound};
@@ -102,6 +102,9 @@ pub struct Incoming {
     pub data: Data,
     /// What else comes with it.
     pub carried: Box<Carried>,
+    /// What is said of it before the answer is acknowledged: with a delayed offer, ours may go out then, and its answer
+    /// comes as [`Event::Accepted`] (SIP only).
+    pub reliable: bool,
 }
 
 /// A leg that goes out.
@@ -121,6 +124,9 @@ pub struct Dial {
     pub identity: Option<Arc<Identity>>,
     /// Our offer: to SIP, in the INVITE; to a browser, with the call that rings.
     pub offer: Box<Session>,
+    /// To SIP: the INVITE has no offer after all. Theirs comes in place of an answer, in [`Event::Progress`] to be met by
+    /// [`Command::AcceptEarly`], or in [`Event::Answered`] to be met by [`Command::Accept`].
+    pub late: bool,
     /// Max-Forwards to send.
     pub hops: u8,
     /// Headers that were attached by whoever calls.
@@ -154,6 +160,25 @@ pub enum Event {
         /// Early media: the answer so far.
         answer: Option<Box<Session>>,
     },
+    /// What the called side says of a fork's early media (RFC 5009): whether it may be heard. It comes before the progress
+    /// that it is about.
+    Gate {
+        /// The leg.
+        leg: LegId,
+        /// Which early dialog.
+        fork: Fork,
+        /// It may be heard.
+        open: bool,
+    },
+    /// An early dialog of a leg that we dialled wants to change (UPDATE). To be met by [`Command::AcceptEarly`].
+    OfferedEarly {
+        /// The leg.
+        leg: LegId,
+        /// Which early dialog.
+        fork: Fork,
+        /// What it offers.
+        offer: Box<Session>,
+    },
     /// A leg that we dialled answered.
     Answered {
         /// The leg.
@@ -176,6 +201,13 @@ pub enum Event {
         /// The leg.
         leg: LegId,
         /// The answer.
+        answer: Box<Session>,
+    },
+    /// The session was refreshed: our description stands unchanged, and this is theirs, which mostly does, too.
+    Refreshed {
+        /// The leg.
+        leg: LegId,
+        /// Their description.
         answer: Box<Session>,
     },
     /// The far side took its offer back (CANCEL of a re-INVITE) and was answered: no [`Command::Accept`] or
@@ -244,6 +276,9 @@ impl Event {
         match self {
             Event::Incoming(incoming) => incoming.leg,
             Event::Progress { leg, .. }
+            | Event::Gate { leg, .. }
+            | Event::OfferedEarly { leg, .. }
+            | Event::Refreshed { leg, .. }
             | Event::Answered { leg, .. }
             | Event::Offered { leg, .. }
             | Event::Accepted { leg, .. }
@@ -273,6 +308,22 @@ pub enum Command {
         /// 180 to 199, or 0.
         code: u16,
         /// The answer, where media may flow already.
+        answer: Option<Box<Session>>,
+    },
+    /// Whether the called side lets its early media be heard, for an incoming leg's next [`Command::Progress`].
+    Gate {
+        /// The leg.
+        leg: LegId,
+        /// It may be heard.
+        open: bool,
+    },
+    /// Answers what an early dialog of a leg that we dialled offers.
+    AcceptEarly {
+        /// The leg.
+        leg: LegId,
+        /// Which early dialog.
+        fork: Fork,
+        /// The answer; `None` refuses.
         answer: Option<Box<Session>>,
     },
     /// Answer an incoming leg.
@@ -352,6 +403,8 @@ impl Command {
         match self {
             Command::Dial(dial) => dial.leg,
             Command::Progress { leg, .. }
+            | Command::Gate { leg, .. }
+            | Command::AcceptEarly { leg, .. }
             | Command::Answer { leg, .. }
             | Command::Offer { leg, .. }
             | Command::Accept { leg, .. }

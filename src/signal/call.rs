@@ -105,6 +105,7 @@ impl Hub {
             key: key.to_owned(),
             data,
             carried: Box::default(),
+            reliable: false,
         })));
         Ok(())
     }

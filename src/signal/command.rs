@@ -21,7 +21,8 @@ impl Hub {
             return;
         }
         match command {
-            Command::Dial(_) => {}
+            // What is of early dialogs is for SIP alone.
+            Command::Dial(_) | Command::Gate { .. } | Command::AcceptEarly { .. } => {}
             Command::Progress { code, answer, .. } => self.on_progress(leg, code, answer.as_deref()),
             Command::Answer { session, .. } => self.on_answer(leg, session.as_deref()),
             Command::Offer { offer, .. } => self.on_offer(now, leg, &offer),

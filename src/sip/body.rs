@@ -1,5 +1,7 @@
 //! Session descriptions in message bodies, alone or inside `multipart/mixed` (RFC 5621).
 
+use super::multipart::{self, Piece};
+use crate::leg::{MOST_PART_BYTES, MOST_PARTS, Part};
 use crate::sdp::Session;
 use sip_codec::{MediaType, Message, Name};
 
@@ -16,30 +18,41 @@ pub(super) enum Body {
     Foreign,
 }
 
+/// How deep parts may hold parts.
+const DEPTH: u8 = 3;
+
 impl Body {
+    /// The session of a message whose other parts are nobody's business.
     pub fn read(message: &Message<'_>) -> Body {
-        let bytes = message.body();
-        if bytes.is_empty() {
-            return Body::None;
-        }
-        let optional = message
-            .header(Name::ContentDisposition)
-            .and_then(|value| value.split_once(';'))
-            .is_some_and(|(_, params)| params.to_ascii_lowercase().contains("handling=optional"));
-        let foreign = if optional { Body::None } else { Body::Foreign };
+        Body::open(message, |_| false).0
+    }
+
+    /// The session of a message, and the other parts whose type, in lower case, may pass.
+    pub fn open(message: &Message<'_>, passes: impl Fn(&str) -> bool) -> (Body, Vec<Part>) {
+        let header = |name| message.header(name).unwrap_or_default();
         let plain = message.values(Name::ContentEncoding).all(|name| name.eq_ignore_ascii_case("identity"));
-        let Some(Ok(kind)) = message.header(Name::ContentType).map(MediaType::parse) else { return foreign };
-        if !plain {
-            return foreign;
+        let whole = Piece {
+            kind: header(Name::ContentType),
+            disposition: header(Name::ContentDisposition),
+            id: header(Name::Other("Content-ID")),
+            encoding: if plain { "" } else { header(Name::ContentEncoding) },
+            bytes: message.body(),
+        };
+        if whole.bytes.is_empty() {
+            return (Body::None, Vec::new());
         }
-        if kind.is("application", "sdp") {
-            return read(bytes);
-        }
-        if kind.kind.eq_ignore_ascii_case("multipart") {
-            let boundary = kind.params.find("boundary").map(|param| param.text().into_owned());
-            return boundary.and_then(|b| part(bytes, &b)).map_or(foreign, read);
-        }
-        foreign
+        let mut found = Found { passes: &passes, session: None, parts: Vec::new(), foreign: false };
+        // All of a body must be understood unless its sender says otherwise; of several parts, what says so.
+        let known = found.look(whole, DEPTH);
+        let must = !known && !whole.is_optional();
+        // A response can't be refused for what it brings beside a session.
+        let foreign = must || (found.foreign && message.method().is_some());
+        let body = match found.session {
+            _ if foreign => Body::Foreign,
+            Some(bytes) => read(bytes),
+            None => Body::None,
+        };
+        (body, found.parts)
     }
 
     /// The session, where there is one.
@@ -62,37 +75,58 @@ pub(super) fn write(session: &Session) -> Vec<u8> {
     bytes
 }
 
-/// More parts than this are not looked at.
-const PARTS: usize = 8;
-
-/// The first `application/sdp` part between boundaries (RFC 2046 section 5.1).
-fn part<'a>(bytes: &'a [u8], boundary: &str) -> Option<&'a [u8]> {
-    if boundary.is_empty() || boundary.len() > 70 {
-        return None;
-    }
-    let delimiter = format!("--{boundary}").into_bytes();
-    let mut rest = bytes.get(find(bytes, &delimiter)? + delimiter.len()..)?;
-    for _ in 0..PARTS {
-        let end = find(rest, &delimiter)?;
-        let (inside, after) = rest.split_at_checked(end)?;
-        let head_end = find(inside, b"\r\n\r\n")?;
-        let head = std::str::from_utf8(inside.get(..head_end)?).ok()?;
-        let is_sdp = head.split("\r\n").any(|line| {
-            let Some((name, value)) = line.split_once(':') else { return false };
-            Name::parse(name.trim()) == Name::ContentType
-                && MediaType::parse(value).is_ok_and(|kind| kind.is("application", "sdp"))
-        });
-        if is_sdp {
-            let content = inside.get(head_end + 4..)?;
-            return Some(content.strip_suffix(b"\r\n").unwrap_or(content));
-        }
-        rest = after.get(delimiter.len()..)?;
-    }
-    None
+/// What was found in a body so far.
+struct Found<'a, 'p> {
+    passes: &'p dyn Fn(&str) -> bool,
+    session: Option<&'a [u8]>,
+    parts: Vec<Part>,
+    /// Something in it must be understood, and is not.
+    foreign: bool,
 }
 
-fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
-    bytes.windows(what.len()).position(|window| window == what)
+impl<'a> Found<'a, '_> {
+    /// Takes a part in. False where it means nothing to us.
+    fn look(&mut self, piece: Piece<'a>, depth: u8) -> bool {
+        let Ok(kind) = MediaType::parse(piece.kind) else { return false };
+        if !piece.is_plain() || depth == 0 {
+            return false;
+        }
+        if kind.kind.eq_ignore_ascii_case("multipart") {
+            return multipart::split(&kind, piece.bytes)
+                .is_some_and(|pieces| self.look_into(&kind, pieces, depth));
+        }
+        // Other sessions than the call's (RFC 3959) are not ours.
+        if kind.is("application", "sdp") && piece.purpose() == "session" {
+            self.session.get_or_insert(piece.bytes);
+            return true;
+        }
+        let bytes: usize = self.parts.iter().map(|part| part.bytes.len()).sum();
+        let room = self.parts.len() < MOST_PARTS && bytes + piece.bytes.len() <= MOST_PART_BYTES;
+        let passes = room && (self.passes)(&piece.essence());
+        if passes {
+            self.parts.push(piece.to_part());
+        }
+        passes
+    }
+
+    fn look_into(&mut self, kind: &MediaType<'_>, mut pieces: Vec<Piece<'a>>, depth: u8) -> bool {
+        let choice = kind.subtype.eq_ignore_ascii_case("alternative");
+        if choice {
+            // The last is the best (RFC 2046 section 5.1.4).
+            pieces.reverse();
+        }
+        let mut any = false;
+        for piece in pieces {
+            let known = self.look(piece, depth - 1);
+            any |= known;
+            if choice && known {
+                return true;
+            }
+            self.foreign |= !known && !choice && piece.is_required();
+        }
+        // Parts that nobody must understand are no reason to refuse.
+        any || self.session.is_some()
+    }
 }
 
 #[cfg(test)]
@@ -131,5 +165,57 @@ mod tests {
         assert!(matches!(read(header, &body), Body::Session(_)));
         assert_eq!(read(header, "--x1\r\nbroken"), Body::Foreign);
         assert_eq!(read("Content-Type: multipart/mixed\r\n", &body), Body::Foreign);
+    }
+
+    /// A body of these parts (headers, content).
+    fn parts(kind: &str, parts: &[(&str, &str)]) -> String {
+        let part = |(head, body): &(&str, &str)| format!("--x1\r\n{head}\r\n\r\n{body}\r\n");
+        let body = parts.iter().map(part).collect::<String>() + "--x1--\r\n";
+        format!(
+            "INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\n\
+             Content-Type: multipart/{kind};boundary=x1\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
+    fn opened(text: &str) -> (Body, Vec<String>) {
+        let message = Message::parse(text.as_bytes()).unwrap();
+        let (body, parts) = Body::open(&message, |kind| kind == "application/pidf+xml");
+        (body, parts.into_iter().map(|part| part.kind).collect())
+    }
+
+    const DESCRIPTION: (&str, &str) = ("Content-Type: application/sdp", SDP);
+
+    #[test]
+    fn parts_pass_where_they_may_and_are_refused_where_they_must_be_understood() {
+        let place = ("Content-Type: application/PIDF+xml\r\nContent-ID: <a@b>", "<x/>");
+        let isup = |handling: &str| {
+            format!("Content-Type: application/isup\r\nContent-Disposition: signal; handling={handling}")
+        };
+        let (optional, required) = (isup("optional"), isup("\"Required\""));
+        let (body, kinds) = opened(&parts("mixed", &[place, (&optional, "zz"), DESCRIPTION]));
+        assert!(matches!(body, Body::Session(_)));
+        assert_eq!(kinds, ["application/PIDF+xml"]);
+        assert_eq!(opened(&parts("mixed", &[DESCRIPTION, (&required, "zz")])).0, Body::Foreign);
+        // In a response there is nobody to refuse.
+        let text = parts("mixed", &[DESCRIPTION, (&required, "zz")]);
+        let text = text.replace("INVITE sip:a@b SIP/2.0", "SIP/2.0 200 OK");
+        assert!(matches!(opened(&text).0, Body::Session(_)));
+        let place = "Content-Type: application/pidf+xml\r\nContent-Disposition: render;handling=required";
+        assert!(matches!(opened(&parts("mixed", &[(place, "<x/>"), DESCRIPTION])).0, Body::Session(_)));
+    }
+
+    #[test]
+    fn the_session_is_found_among_alternatives_and_within_parts_of_parts() {
+        let other = ("Content-Type: text/plain", "hello");
+        assert!(matches!(opened(&parts("alternative", &[other, DESCRIPTION, other])).0, Body::Session(_)));
+        let inner = format!("--y\r\nContent-Type: application/sdp\r\n\r\n{SDP}\r\n--y--\r\n");
+        let nested = ("Content-Type: multipart/related;boundary=y", &*inner);
+        assert!(matches!(opened(&parts("mixed", &[other, nested])).0, Body::Session(_)));
+        // Early media of another kind is no session (RFC 3959).
+        let early = "Content-Type: application/sdp\r\nContent-Disposition: early-session";
+        assert_eq!(opened(&parts("mixed", &[(early, SDP)])).0, Body::Foreign);
+        let encoded = "Content-Type: application/sdp\r\nContent-Transfer-Encoding: base64";
+        assert_eq!(opened(&parts("mixed", &[(encoded, "dj0w")])).0, Body::Foreign);
     }
 }

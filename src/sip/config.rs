@@ -49,6 +49,62 @@ pub struct Trunk {
     pub deadline: Duration,
     /// A dialled call gives up unless it was answered by then.
     pub ring: Duration,
+    /// Reliable provisional responses.
+    pub reliable: Reliability,
+    /// Session timers.
+    pub session: SessionPolicy,
+    /// It belongs to our trust domain for P-Early-Media (RFC 5009): we say that we know the header, heed it and send it.
+    pub early_media: bool,
+    /// Types of body parts beside the session description that are passed on with a call, to and from it.
+    pub bodies: Vec<String>,
+}
+
+/// Reliable provisional responses (RFC 3262). What the far side requires is always done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Reliability {
+    /// Only where the far side requires it.
+    Off,
+    /// We say that we know them, and use them for early media where the far side does, too.
+    #[default]
+    Supported,
+    /// We require them of who is called, and of who calls.
+    Required,
+}
+
+/// Session timers of a trunk (RFC 4028).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SessionPolicy {
+    /// The interval that we ask for; zero: we ask for none, and only heed what the far side asks for.
+    pub expires: Duration,
+    /// The least that we take; 90 s at least.
+    pub min: Duration,
+    /// Who shall refresh.
+    pub refresher: Refreshes,
+    /// We refresh by UPDATE where the far side allows it; else by re-INVITE.
+    pub update: bool,
+}
+
+impl Default for SessionPolicy {
+    fn default() -> Self {
+        SessionPolicy {
+            expires: Duration::from_mins(30),
+            min: Duration::from_secs(90),
+            refresher: Refreshes::Auto,
+            update: true,
+        }
+    }
+}
+
+/// Who shall refresh a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Refreshes {
+    /// Whoever the far side likes.
+    #[default]
+    Auto,
+    /// We do, even where the far side knows no session timers.
+    Us,
+    /// The far side, where it knows session timers.
+    Them,
 }
 
 impl Trunk {
@@ -64,7 +120,22 @@ impl Trunk {
             sources: Vec::new(),
             deadline: Duration::from_secs(5),
             ring: Duration::from_mins(3),
+            reliable: Reliability::default(),
+            session: SessionPolicy::default(),
+            early_media: false,
+            bodies: Vec::new(),
         }
+    }
+
+    /// Whether body parts of this type, in lower case, are passed on.
+    pub fn passes(&self, kind: &str) -> bool {
+        self.bodies.iter().any(|passing| passing.eq_ignore_ascii_case(kind))
+    }
+
+    /// The types of bodies that it may send.
+    pub(super) fn accept(&self) -> String {
+        let own = ["application/sdp", "multipart/mixed"];
+        own.into_iter().chain(self.bodies.iter().map(String::as_str)).collect::<Vec<_>>().join(", ")
     }
 
     /// Whether a message from this address is the trunk's.

@@ -55,6 +55,18 @@ counters! {
         glares,
         /// Sessions that nobody refreshed.
         expired_sessions,
+        /// Refreshes of sessions that we sent.
+        refreshes,
+        /// Longer sessions that the far side asked for (422).
+        raised_sessions,
+        /// Calls refused since a reliable provisional response was never acknowledged.
+        lost_pracks,
+        /// PRACKs of ours that were refused.
+        refused_pracks,
+        /// Reliable provisional responses that came again, or out of order.
+        unordered_progress,
+        /// Provisional responses of ours that had to wait for too many others.
+        progress_dropped,
         /// Answers of forks that came too late, and were acknowledged and ended.
         late_answers,
     }

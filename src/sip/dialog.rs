@@ -1,6 +1,7 @@
 //! Dialogs: route set, remote target, sequence numbers (RFC 3261 section 12).
 
 use super::hop::Place;
+use super::transaction::ServerId;
 use sip_codec::{Message, Method, Name, NameAddr, Params, Uri};
 
 /// One dialog of a leg, early or confirmed.
@@ -17,7 +18,15 @@ pub(super) struct Dialog {
     pub remote_seq: Option<u32>,
     /// The last reliable provisional response that we acknowledged (RFC 3262 section 4).
     pub reliable: u32,
-    /// How often our BYE was challenged.
+    /// The body of our last PRACK, until it is answered.
+    pub pracked: Option<Vec<u8>>,
+    /// A reliable provisional response with an offer waits for our answer, and its PRACK with it.
+    pub offered: bool,
+    /// Of an early dialog: a first offer is answered, so that another may be made.
+    pub settled: bool,
+    /// Of an early dialog: their UPDATE with an offer, which waits for our answer.
+    pub change: Option<ServerId>,
+    /// How often our BYE, or PRACK, was challenged.
     pub tries: u8,
     /// Our BYE went out, or theirs came.
     pub ended: bool,

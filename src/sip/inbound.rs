@@ -48,9 +48,13 @@ fn merge_of(message: &Message<'_>) -> Option<Vec<u8>> {
     Some(format!("{call}|{tag}|{cseq}|{}", user.unwrap_or("")).into_bytes())
 }
 
-/// Options that a request may require of us.
+/// Extensions that a request may require of us.
+const KNOWN: [&str; 2] = ["timer", "100rel"];
+
+/// What of those it requires we don't have.
 fn unsupported(message: &Message<'_>) -> String {
-    let wanted = message.values(Name::Require).filter(|option| !option.eq_ignore_ascii_case("timer"));
+    let known = |option: &str| KNOWN.iter().any(|known| option.eq_ignore_ascii_case(known));
+    let wanted = message.values(Name::Require).filter(|option| !known(option));
     wanted.collect::<Vec<_>>().join(", ")
 }
 
@@ -185,7 +189,7 @@ impl Stack {
         let headers = [
             (Name::Allow, ALLOW),
             (Name::Accept, SDP),
-            (Name::Supported, "timer"),
+            (Name::Supported, "timer, 199, 100rel"),
             (Name::AllowEvents, EVENTS),
         ];
         self.answer_statelessly(request, 200, &headers);
@@ -225,7 +229,7 @@ impl Stack {
             Method::Options => self.on_options(request),
             Method::Info => self.on_info(now, request, key),
             Method::Notify => self.on_notify(now, request, key),
-            Method::Prack => self.refuse(request, 481, &[]),
+            Method::Prack => self.on_prack(now, request, key),
             _ => self.refuse_method(request),
         }
     }

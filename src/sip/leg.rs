@@ -5,9 +5,12 @@ use super::config::Credentials;
 use super::dialog::Dialog;
 use super::digest;
 use super::inform::Words;
+use super::reliable::Reliable;
+use super::session_timer::{Asked, Clock};
 use super::transaction::{ClientId, ServerId, keys};
 use crate::base::{Key, LegId, ShardId, TimerId};
 use crate::leg::{Data, TrunkId};
+use sip_codec::{Message, Name};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,13 +24,17 @@ keys! {
 pub(super) enum Purpose {
     /// The INVITE that begins it.
     Invite,
-    /// Our offer on an established leg.
+    /// Our offer on an established leg, or a refresh of its session.
     Reinvite,
+    /// The same by UPDATE.
+    Update,
+    /// PRACK in one of its dialogs.
+    Prack(u16),
     /// The end of one of its dialogs.
     Bye(u16),
     /// INFO.
     Inform,
-    /// CANCEL or PRACK: whatever comes back changes nothing.
+    /// CANCEL: whatever comes back changes nothing.
     Aside,
 }
 
@@ -38,11 +45,11 @@ pub(super) enum Tick {
     Deadline,
     /// The answer to our INVITE, or to our re-INVITE.
     Ring,
-    /// The next retransmission of our 2xx.
+    /// The next retransmission of our 2xx, or of a reliable provisional response.
     Resend,
-    /// The ACK of our 2xx at all.
+    /// The ACK of our 2xx, or the PRACK, at all.
     Ack,
-    /// The end of the session, unless it is refreshed (RFC 4028).
+    /// The refresh of the session, or its end where nobody refreshes it (RFC 4028).
     Session,
     /// The end of a back-off after 491.
     Glare,
@@ -77,11 +84,42 @@ pub(super) struct Leg {
     /// Which of them became the call.
     pub main: usize,
     pub state: State,
+    /// What happens to the session, once a first offer is answered.
+    pub change: Change,
+    /// What the far side has said that it can do.
+    pub able: Able,
+    /// The session timer.
+    pub clock: Clock,
     /// What is told by INFO.
     pub words: Words,
     /// Client transactions that run.
     pub open: u32,
     pub timers: [Option<TimerId>; TICKS],
+}
+
+/// What the far side can do, as its last message that says so says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Able {
+    /// UPDATE stands in its Allow (RFC 3311 section 4).
+    pub update: bool,
+    /// It knows session timers.
+    pub timer: bool,
+    /// It knows reliable provisional responses.
+    pub reliable: bool,
+}
+
+impl Able {
+    pub fn learn(&mut self, message: &Message<'_>) {
+        if message.header(Name::Allow).is_some() {
+            self.update = message.has_token(Name::Allow, "UPDATE");
+        }
+        let knows =
+            |option| message.has_token(Name::Supported, option) || message.has_token(Name::Require, option);
+        if message.header(Name::Supported).is_some() || message.header(Name::Require).is_some() {
+            self.timer = knows("timer") || self.timer;
+            self.reliable = knows("100rel") || self.reliable;
+        }
+    }
 }
 
 /// The states of a leg.
@@ -109,8 +147,14 @@ pub(super) struct Calling {
     /// Attached headers.
     pub data: Data,
     pub cseq: u32,
-    /// Our offer, as sent.
+    /// The body, as sent: our offer, maybe with other parts. Empty where theirs is awaited.
     pub offer: Vec<u8>,
+    /// Its type.
+    pub content: String,
+    /// Ours has no offer: theirs comes in a reliable provisional response, or in the 2xx.
+    pub late: bool,
+    /// Max-Breadth, where it came with one.
+    pub breadth: Option<u8>,
     pub authorization: Vec<(&'static str, String)>,
     /// How often it was challenged.
     pub tries: u8,
@@ -137,12 +181,14 @@ pub(super) enum Cancel {
 pub(super) struct Ringing {
     pub server: ServerId,
     pub cseq: u32,
-    /// Theirs has no offer: ours goes into the 2xx.
+    /// Theirs has no offer: ours goes into a reliable provisional response, or into the 2xx.
     pub delayed: bool,
     /// The answer that went out with a provisional response: the 2xx repeats it.
     pub answer: Option<Vec<u8>>,
     /// What they ask of the session timer.
-    pub session: Option<Duration>,
+    pub session: Asked,
+    /// Our provisional responses, where they are to be acknowledged.
+    pub reliable: Reliable,
 }
 
 /// Answered.
@@ -151,9 +197,12 @@ pub(super) struct Up {
     /// Our INVITE's sequence number and authorization: those of its ACK.
     pub invite_seq: u32,
     pub authorization: Vec<(&'static str, String)>,
-    pub change: Change,
     /// Our 2xx that waits for its ACK.
     pub ack: Option<AwaitAck>,
+    /// Their 2xx whose ACK waits for our answer to the offer in it.
+    pub late: Option<ClientId>,
+    /// Our last reliable provisional response, whose PRACK may still come.
+    pub unacknowledged: Option<u32>,
     /// Our next offer, kept until the ACK.
     pub queued: Option<Vec<u8>>,
     /// We hung up before the ACK: BYE follows it (RFC 3261 section 15).
@@ -170,11 +219,11 @@ pub(super) struct AwaitAck {
     pub offered: bool,
 }
 
-/// What happens to the session of an established leg.
+/// What happens to the session of a leg whose first offer is answered.
 #[derive(Debug)]
 pub(super) enum Change {
     Idle,
-    /// Our re-INVITE is out.
+    /// Our offer is out.
     Offering(Offering),
     /// It met theirs; it goes out again after a while.
     Backoff(Backoff),
@@ -182,10 +231,14 @@ pub(super) enum Change {
     Offered(Offered),
 }
 
-/// Our re-INVITE is out.
+/// Our offer is out.
 #[derive(Debug)]
 pub(super) struct Offering {
     pub client: ClientId,
+    /// By UPDATE rather than by re-INVITE.
+    pub update: bool,
+    /// It only refreshes the session, of which the call machine knows nothing.
+    pub refresh: bool,
     pub offer: Vec<u8>,
     pub authorization: Vec<(&'static str, String)>,
     pub tries: u8,
@@ -204,16 +257,32 @@ pub(super) struct Backoff {
 pub(super) struct Offered {
     pub server: ServerId,
     pub cseq: u32,
-    /// UPDATE rather than re-INVITE: no ACK follows.
-    pub update: bool,
+    /// Whence: no ACK follows to UPDATE and PRACK.
+    pub by: By,
     /// A re-INVITE without offer.
     pub delayed: bool,
-    pub session: Option<Duration>,
+    pub session: Asked,
+}
+
+/// What brought their offer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum By {
+    Invite,
+    Update,
+    Prack,
 }
 
 impl Up {
     pub fn new(invite_seq: u32, authorization: Vec<(&'static str, String)>) -> Up {
-        Up { invite_seq, authorization, change: Change::Idle, ack: None, queued: None, closing: false }
+        Up {
+            invite_seq,
+            authorization,
+            ack: None,
+            late: None,
+            unacknowledged: None,
+            queued: None,
+            closing: false,
+        }
     }
 }
 

@@ -9,13 +9,17 @@ mod config;
 mod counters;
 mod dialog;
 mod digest;
+mod fate;
 mod home;
 mod hop;
 mod inbound;
 mod inform;
 mod leg;
 mod links;
+mod multipart;
 mod register;
+mod reliable;
+mod session_timer;
 mod stack;
 mod strikes;
 #[cfg(test)]
@@ -25,7 +29,9 @@ mod uac;
 mod uas;
 mod write;
 
-pub use config::{Caps, Config, Credentials, Renewal, Strangers, Timers, Trunk};
+pub use config::{
+    Caps, Config, Credentials, Refreshes, Reliability, Renewal, SessionPolicy, Strangers, Timers, Trunk,
+};
 pub use counters::Counters;
 pub use home::{home, home_of_quoted};
 pub use hop::Hop;

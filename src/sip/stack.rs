@@ -422,6 +422,8 @@ impl Stack {
         match purpose {
             Purpose::Invite => self.on_invite_response(now, flow, (key, id), message, code),
             Purpose::Reinvite => self.on_reinvite_response(now, flow, (key, id), message, code),
+            Purpose::Update => self.on_update_response(now, flow, (key, id), message, code),
+            Purpose::Prack(fork) => self.on_prack_response(now, flow, (key, fork), message, code),
             Purpose::Bye(fork) => self.on_bye_response(now, flow, (key, fork), message, code),
             Purpose::Inform => self.on_inform_response(now, flow, (key, id), message, code),
             Purpose::Aside => {}
@@ -449,6 +451,10 @@ impl Stack {
             Command::Progress { code, answer, .. } => self.on_progress(now, key, code, answer),
             Command::Answer { session, .. } => self.on_answer(now, key, session),
             Command::Offer { offer, .. } => self.on_offer(now, key, &offer),
+            Command::AcceptEarly { fork, answer, .. } => {
+                self.on_accept_early(now, key, fork, answer.as_deref())
+            }
+            Command::Gate { open, .. } => self.on_gate(key, open),
             Command::Accept { answer, .. } => self.on_accept(now, key, &answer),
             Command::Refuse { reason, .. } => self.on_refuse(now, key, reason),
             // Nobody on this side asks for one.
@@ -466,7 +472,7 @@ impl Stack {
             Tick::Deadline | Tick::Ring => self.on_patience(now, key, tick),
             Tick::Resend => self.on_resend(now, key),
             Tick::Ack => self.on_no_ack(now, key),
-            Tick::Session => self.on_session_expired(now, key),
+            Tick::Session => self.on_session_due(now, key),
             Tick::Glare => self.on_backoff_over(now, key),
             Tick::Minute => self.on_minute(now, key),
         }

@@ -3,13 +3,17 @@
 use super::body::{self, Body};
 use super::dialog::Dialog;
 use super::inform::{EVENTS, Words};
-use super::leg::{Calling, Cancel, Change, Leg, LegKey, Purpose, State, TICKS, Tick, Up};
+use super::leg::{Able, Calling, Cancel, Change, Leg, LegKey, Purpose, State, TICKS, Tick, Up};
+use super::multipart;
+use super::reliable;
+use super::session_timer::Clock;
 use super::stack::{Ask, Owner};
 use super::transaction::ClientId;
-use super::write::{self, ALLOW, Draft, SDP};
+use super::write::{self, ALLOW, Draft, MAX_BREADTH, SDP, borrowed};
 use super::{Credentials, Flow, Registration, Stack, digest, home};
 use crate::base::Now;
-use crate::leg::{Attach, Cause, Data, Dial, Event, Fork, Identity, Party, Reason, Target};
+use crate::leg::{Attach, Cause, Data, Dial, Event, Fork, Identity, Part, Party, Reason, Target};
+use crate::sdp::Session;
 use sip_codec::{Address, Escaped, Host, Message, Method, Name};
 use std::sync::Arc;
 
@@ -36,6 +40,11 @@ fn allowed(attach: &Attach, data: &Data) -> Data {
         attach.add(&mut out, name, value);
     }
     out
+}
+
+/// Whether a body part goes to this trunk.
+fn passes(trunk: &super::Trunk, part: &Part) -> bool {
+    trunk.passes(part.kind.split(';').next().unwrap_or_default().trim())
 }
 
 impl Stack {
@@ -76,6 +85,10 @@ impl Stack {
             return Err(Cause::Failed);
         }
         let flow = self.reach(trunk.realm, &trunk.hop, Some(trunk_id)).ok_or(Cause::Unreachable)?;
+        let offer = if dial.late { Vec::new() } else { body::write(&dial.offer) };
+        let parts: Vec<Part> =
+            dial.carried.parts.iter().filter(|part| passes(trunk, part)).cloned().collect();
+        let (content, offer) = multipart::compose(offer, &parts, || self.random.token(24));
         let calling = Calling {
             invite: None,
             to: Address { display: "", uri: &uri, tag: None }.to_string(),
@@ -83,7 +96,10 @@ impl Stack {
             hops: dial.hops,
             data: allowed(&config.attach, &dial.data),
             cseq: 0,
-            offer: body::write(&dial.offer),
+            offer,
+            content,
+            late: dial.late,
+            breadth: dial.carried.breadth,
             authorization: Vec::new(),
             tries: 0,
             cancel: Cancel::No,
@@ -103,6 +119,9 @@ impl Stack {
             dialogs: Vec::new(),
             main: 0,
             state: State::Calling(calling),
+            change: Change::Idle,
+            able: Able::default(),
+            clock: Clock::default(),
             words: Words::default(),
             open: 0,
             timers: [None; TICKS],
@@ -134,6 +153,7 @@ impl Stack {
         let cnonce = self.random.token(16);
         let flow = self.first_flow(key).ok_or(Cause::Unreachable)?;
         let listener = self.listener(flow.realm).ok_or(Cause::Unreachable)?;
+        let extensions = self.invite_headers(key);
         let leg = self.legs.get_mut(key).ok_or(Cause::Failed)?;
         let State::Calling(calling) = &mut leg.state else { return Err(Cause::Failed) };
         calling.cseq += 1;
@@ -142,6 +162,9 @@ impl Stack {
             calling.authorization = leg.keys.authorise(credentials, request, &cnonce);
         }
         let mut headers = vec![(Name::Allow, ALLOW), (Name::AllowEvents, EVENTS)];
+        headers.extend(borrowed(&extensions));
+        let breadth = calling.breadth.map(|breadth| breadth.to_string());
+        headers.extend(breadth.as_deref().map(|breadth| (MAX_BREADTH, breadth)));
         headers.extend(calling.data.iter().map(|(name, value)| (Name::parse(name), &**value)));
         let draft = Draft {
             method: Method::Invite,
@@ -159,8 +182,8 @@ impl Stack {
             authorization: &calling.authorization,
             headers: &headers,
             user_agent: &self.config.user_agent,
-            content: SDP,
-            body: Some(&calling.offer),
+            content: &calling.content,
+            body: (!calling.offer.is_empty()).then_some(&calling.offer),
         };
         let Some(bytes) = draft.write() else {
             self.counters.refused_writes += 1;
@@ -196,6 +219,7 @@ impl Stack {
             _ if !current => {}
             100..=199 => self.on_provisional(now, key, message, code),
             401 | 407 => self.on_challenge(now, flow, key, message, code),
+            422 => self.on_too_short(now, key, message),
             _ => self.finish(key, Some(Reason::from_code(code))),
         }
     }
@@ -207,6 +231,16 @@ impl Stack {
         let again = wanted && self.learn(key, flow, message, tries) && self.send_invite(now, key).is_ok();
         if !again {
             self.finish(key, Some(Reason::from_code(code)));
+        }
+    }
+
+    /// Our session timer is too short for somebody on the way: the same call, with a longer one (RFC 4028 section 7.3).
+    fn on_too_short(&mut self, now: Now, key: LegKey, message: &Message<'_>) {
+        let Some(calling) = self.legs.get_mut(key).and_then(Leg::calling) else { return };
+        let wanted = calling.cancel == Cancel::No && calling.tries < 3;
+        calling.tries += 1;
+        if !(wanted && self.raise(key, message) && self.send_invite(now, key).is_ok()) {
+            self.finish(key, Some(Reason::from_code(422)));
         }
     }
 
@@ -246,51 +280,39 @@ impl Stack {
             _ => return,
         }
         let tagged = message.to().is_ok_and(|to| to.tag().is_some());
+        let body = Body::read(message).session();
+        let late = leg.calling().is_some_and(|calling| calling.late);
+        // Only a reliable one holds an offer (RFC 3262 section 5).
+        let body = body.filter(|_| !late || reliable::is_reliable(message));
         let fork = if tagged && code > 100 {
             let Some(fork) = self.fork_of(key, message) else { return };
-            if !self.acknowledge_provisional(now, key, fork, message) {
+            let settled = self.legs.get(key).is_some_and(|leg| leg.dialogs[fork].settled);
+            let offer = late && body.is_some() && !settled;
+            if !self.acknowledge_provisional(now, (key, fork), message, offer) {
                 return;
             }
+            if let Some(leg) = self.legs.get_mut(key) {
+                leg.able.learn(message);
+                leg.dialogs[fork].offered |= offer;
+                leg.dialogs[fork].settled |= !late && body.is_some() && reliable::is_reliable(message);
+                leg.dialogs[fork].ended |= code == 199;
+            }
+            self.tell_gate(key, fork, message);
             fork
         } else {
             0
         };
         // A description that can't be read makes no early media; the final answer decides.
-        let answer = Body::read(message).session();
-        self.tell(Event::Progress { leg: id, fork: Fork(fork as u16), code, answer });
+        self.tell(Event::Progress { leg: id, fork: Fork(fork as u16), code, answer: body });
     }
 
-    /// PRACK for a reliable provisional response (RFC 3262 section 4). We never ask for them, but some send them. False
-    /// for one that came before, or out of order.
-    fn acknowledge_provisional(&mut self, now: Now, key: LegKey, fork: usize, message: &Message<'_>) -> bool {
-        let Ok(Some(rseq)) = message.number(Name::RSeq) else { return true };
-        if !message.has_token(Name::Require, "100rel") {
-            return true;
+    /// What the called side says of early media (RFC 5009), where the trunk is of our trust domain.
+    pub(super) fn tell_gate(&mut self, key: LegKey, fork: usize, message: &Message<'_>) {
+        let Some(leg) = self.legs.get(key) else { return };
+        let trusted = self.config.trunks.get(usize::from(leg.trunk.0)).is_some_and(|trunk| trunk.early_media);
+        if let (Some(open), true) = (reliable::gate(message), trusted) {
+            self.tell(Event::Gate { leg: leg.id, fork: Fork(fork as u16), open });
         }
-        let Some(dialog) = self.legs.get_mut(key).and_then(|leg| leg.dialogs.get_mut(fork)) else {
-            return false;
-        };
-        if dialog.reliable != 0 && rseq != dialog.reliable.wrapping_add(1) {
-            return false;
-        }
-        dialog.reliable = rseq;
-        dialog.refresh(message);
-        let invite = message.cseq().map_or(0, |cseq| cseq.number);
-        let rack = format!("{rseq} {invite} INVITE");
-        let headers = [(Name::RAck, &*rack)];
-        self.request(
-            now,
-            key,
-            fork,
-            Ask {
-                method: Method::Prack,
-                purpose: Purpose::Aside,
-                headers: &headers,
-                content: SDP,
-                body: None,
-            },
-        );
-        true
     }
 
     fn on_success(&mut self, now: Now, (key, id): (LegKey, ClientId), message: &Message<'_>) {
@@ -302,18 +324,37 @@ impl Stack {
         };
         leg.main = fork;
         leg.dialogs[fork].confirm(message);
+        leg.dialogs[fork].ended = false;
+        let settled = leg.dialogs[fork].settled;
         let Some(calling) = leg.calling() else { return };
         let (cseq, authorization) = (calling.cseq, std::mem::take(&mut calling.authorization));
+        let (offer, late) = (std::mem::take(&mut calling.offer), calling.late && !settled);
+        let content = std::mem::take(&mut calling.content);
         leg.state = State::Up(Up::new(cseq, authorization.clone()));
         self.disarm(key, Tick::Deadline);
         self.disarm(key, Tick::Ring);
-        self.send_ack(key, fork, (id, cseq, &authorization));
+        let body = Body::read(message);
+        let offered = late && !cancelled && matches!(body, Body::Session(_));
+        if offered {
+            // Our answer goes into the ACK.
+            if let Some(up) = self.legs.get_mut(key).and_then(Leg::up) {
+                up.late = Some(id);
+            }
+        } else {
+            self.send_ack(key, fork, (id, cseq, &authorization, None));
+        }
         if cancelled {
             self.counters.late_answers += 1;
             return self.hang_up(now, key, None);
         }
-        match Body::read(message) {
+        self.hear_timer(now, key, message);
+        let offer = multipart::description(&content, &offer);
+        if !offer.is_empty() {
+            self.keep_standing(key, offer);
+        }
+        match body {
             Body::Broken | Body::Foreign => self.hang_up(now, key, Some(Reason::from(Cause::NotAcceptable))),
+            Body::None if late => self.hang_up(now, key, Some(Reason::from(Cause::NotAcceptable))),
             body => {
                 let answer = body.session();
                 self.tell(Event::Answered { leg: leg_id, fork: Fork(fork as u16), answer });
@@ -321,15 +362,47 @@ impl Stack {
         }
     }
 
+    /// The call machine's answer to the offer in their 2xx: it goes into the ACK. False where none waits.
+    pub(super) fn answer_late(&mut self, now: Now, key: LegKey, answer: &Session) -> bool {
+        let Some(leg) = self.legs.get_mut(key) else { return false };
+        let main = leg.main;
+        let Some(up) = leg.up() else { return false };
+        let Some(id) = up.late.take() else { return false };
+        let (cseq, authorization) = (up.invite_seq, up.authorization.clone());
+        let answer = body::write(answer);
+        self.send_ack(key, main, (id, cseq, &authorization, Some(&answer)));
+        self.keep_standing(key, &answer);
+        let queued = self.legs.get_mut(key).and_then(Leg::up).and_then(|up| up.queued.take());
+        if let Some(offer) = queued {
+            self.send_offer(now, key, offer, 0);
+        }
+        true
+    }
+
+    /// Acknowledges a 2xx whose offer is not answered, before BYE.
+    pub(super) fn refuse_late(&mut self, key: LegKey) {
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        let main = leg.main;
+        let Some(up) = leg.up() else { return };
+        let Some(id) = up.late.take() else { return };
+        let (cseq, authorization) = (up.invite_seq, up.authorization.clone());
+        self.send_ack(key, main, (id, cseq, &authorization, None));
+    }
+
     /// ACK and BYE for an answer that nobody waits for.
     fn on_late_answer(&mut self, now: Now, (key, id): (LegKey, ClientId), message: &Message<'_>) {
         let Some(fork) = self.fork_of(key, message) else { return };
         let Some(leg) = self.legs.get_mut(key) else { return };
+        let main = leg.main == fork;
+        if leg.up().is_some_and(|up| up.late == Some(id) && main) {
+            // The same again, while our answer is being made.
+            return;
+        }
         self.counters.late_answers += 1;
         let cseq = message.cseq().map_or(0, |cseq| cseq.number);
         let authorization = leg.up().map(|up| up.authorization.clone()).unwrap_or_default();
         leg.dialogs[fork].confirm(message);
-        self.send_ack(key, fork, (id, cseq, &authorization));
+        self.send_ack(key, fork, (id, cseq, &authorization, None));
         self.send_bye(now, key, fork);
     }
 
@@ -338,13 +411,12 @@ impl Stack {
         &mut self,
         key: LegKey,
         fork: usize,
-        (id, cseq, authorization): (ClientId, u32, &[(&'static str, String)]),
+        (id, cseq, authorization, body): (ClientId, u32, &[(&'static str, String)], Option<&[u8]>),
     ) {
         let branch = home::branch(self.shard, &mut self.random);
         let headers: Vec<_> =
             authorization.iter().map(|(name, value)| (Name::parse(name), value.as_str())).collect();
-        let ask =
-            Ask { method: Method::Ack, purpose: Purpose::Aside, headers: &headers, content: SDP, body: None };
+        let ask = Ask { method: Method::Ack, purpose: Purpose::Aside, headers: &headers, content: SDP, body };
         let Some(written) = self.draft(key, fork, cseq, &branch, &ask) else { return };
         let Some(tag) =
             self.legs.get(key).and_then(|leg| leg.dialogs.get(fork)).map(|d| d.remote_tag.clone())
@@ -406,11 +478,15 @@ impl Stack {
                 self.forget(key, Some(Reason::from(cause)));
                 self.give_up(now, key, false);
             }
-            State::Up(Up { change: Change::Offering(offering), .. }) => {
-                let client = offering.client;
-                self.cancel(now, key, client, false);
+            State::Up(_) => {
+                if let Change::Offering(offering) = &leg.change
+                    && !offering.update
+                {
+                    let client = offering.client;
+                    self.cancel(now, key, client, false);
+                }
             }
-            _ => {}
+            State::Ringing(_) | State::Over => {}
         }
     }
 
@@ -421,7 +497,12 @@ impl Stack {
             (Purpose::Invite, State::Calling(_)) => self.finish(key, Some(Reason::from(Cause::Unreachable))),
             // 64*T1 without an answer ends the dialog (section 12.2.1.2).
             (Purpose::Inform, _) => self.on_inform_silence(now, key),
-            (Purpose::Reinvite, State::Up(_)) => {
+            (Purpose::Update, State::Ringing(_)) => {
+                let id = leg.id;
+                leg.change = Change::Idle;
+                self.tell(Event::Refused { leg: id, reason: Reason::from_code(408) });
+            }
+            (Purpose::Reinvite | Purpose::Update, State::Up(_)) => {
                 self.hang_up(now, key, Some(Reason::new(Cause::Unreachable, 408)));
             }
             _ => {}
@@ -431,8 +512,9 @@ impl Stack {
     /// The leg ends in the midst of a change: answers what of theirs waits for the call machine (section 15.1.2), and
     /// waits for the answer to ours no longer than for that to a cancelled one.
     pub(super) fn drop_change(&mut self, now: Now, key: LegKey) {
-        let Some(up) = self.legs.get_mut(key).and_then(Leg::up) else { return };
-        match std::mem::replace(&mut up.change, Change::Idle) {
+        self.refuse_late(key);
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        match std::mem::replace(&mut leg.change, Change::Idle) {
             Change::Offered(offered) => self.respond(now, offered.server, 487, &[], None),
             Change::Offering(offering) => self.table.bound(now, offering.client),
             Change::Idle | Change::Backoff(_) => {}

@@ -4,10 +4,12 @@ use super::body::{self, Body};
 use super::dialog::{self, Dialog};
 use super::inbound::Request;
 use super::inform::{EVENTS, Words};
-use super::leg::{AwaitAck, Leg, LegKey, Offered, Purpose, Ringing, State, TICKS, Tick, Up};
+use super::leg::{Able, AwaitAck, Change, Leg, LegKey, Offered, Purpose, Ringing, State, TICKS, Tick, Up};
+use super::reliable::{Reliable, Use};
+use super::session_timer::{Asked, Clock, LEAST};
 use super::stack::{Ask, Listener, Owner};
 use super::transaction::ServerId;
-use super::write::{ALLOW, SDP};
+use super::write::{ALLOW, MAX_BREADTH, SDP};
 use super::{Stack, Transport, digest, home};
 use crate::base::{Now, Side};
 use crate::leg::{self, Callee, Cause, Event, Incoming, Party, Reason, Source, TrunkId};
@@ -17,24 +19,6 @@ use std::time::Duration;
 
 /// RFC 3261 section 13.3.1.1: a provisional response at least once a minute.
 const MINUTE: Duration = Duration::from_mins(1);
-/// RFC 4028 section 5: the least that anybody may ask for.
-const MIN_SE: u32 = 90;
-
-/// What a request asks of the session timer. `Err`: too little.
-pub(super) fn session_timer(message: &Message<'_>) -> Result<Option<Duration>, ()> {
-    let asked = message.header(Name::SessionExpires).and_then(|value| SessionExpires::parse(value).ok());
-    let Some(asked) = asked else { return Ok(None) };
-    if !message.has_token(Name::Supported, "timer") && !message.has_token(Name::Require, "timer") {
-        // A proxy put it in; a caller that can't refresh is not held to it, and we don't refresh either.
-        return Ok(None);
-    }
-    if asked.seconds < MIN_SE {
-        return Err(());
-    }
-    // We never refresh: where they want us to, there is no session timer.
-    Ok((asked.refresher != Some(Refresher::Uas)).then(|| Duration::from_secs(asked.seconds.into())))
-}
-
 /// Whether the far side wants us to be named by `sips` (RFC 3261 section 12.1.1): by the Request-URI, else by the
 /// topmost Record-Route, or the Contact where there is none.
 fn is_sips(request: &Message<'_>) -> bool {
@@ -68,15 +52,30 @@ impl Stack {
         let (Ok(from), Ok(uri), Some(_)) = (message.from(), message.uri(), dialog::target(message)) else {
             return self.refuse(request, 400, &[]);
         };
-        let offer = match Body::read(message) {
+        let breadth = message.header(MAX_BREADTH).and_then(|value| value.trim().parse().ok());
+        if breadth == Some(0) {
+            return self.refuse(request, 440, &[]);
+        }
+        let Some(trunk_config) = self.config.trunks.get(usize::from(trunk.0)) else { return };
+        let (body, parts) = Body::open(message, |kind| trunk_config.passes(kind));
+        let offer = match body {
             Body::Broken => return self.refuse(request, 400, &[]),
-            Body::Foreign => return self.refuse(request, 415, &[(Name::Accept, SDP)]),
+            Body::Foreign => {
+                let accept = trunk_config.accept();
+                return self.refuse(request, 415, &[(Name::Accept, &accept)]);
+            }
             Body::None => None,
             Body::Session(session) => Some(session),
         };
-        let Ok(session) = session_timer(message) else {
-            return self.refuse(request, 422, &[(Name::MinSe, "90")]);
+        let least = (trunk_config.session.min.as_secs() as u32).max(LEAST);
+        let Ok(session) = Asked::read(message, least) else {
+            return self.refuse(request, 422, &[(Name::MinSe, &*least.to_string())]);
         };
+        let Ok(mut reliable) = Reliable::read(message, trunk_config.reliable) else {
+            return self.refuse(request, 421, &[(Name::Require, "100rel")]);
+        };
+        reliable.early_media = reliable.early_media.filter(|_| trunk_config.early_media);
+        let using = reliable.using;
         let tag = home::tag(self.shard, &mut self.random);
         let Some(server) = self.serve(request, &tag) else { return };
         self.respond(now, server, 100, &[], None);
@@ -86,6 +85,7 @@ impl Stack {
             delayed: offer.is_none(),
             answer: None,
             session,
+            reliable,
         };
         let Some(key) = self.admit(request, trunk, &from, (&tag, ringing)) else {
             return self.respond(now, server, 503, &[(Name::RetryAfter, "10")], None);
@@ -101,6 +101,7 @@ impl Stack {
             }),
         };
         let data = self.attached(message);
+        let carried = Box::new(leg::Carried { breadth, parts, ..leg::Carried::default() });
         let Some(leg) = self.legs.get(key) else { return };
         let incoming = Incoming {
             leg: leg.id,
@@ -112,7 +113,8 @@ impl Stack {
             hops,
             key: leg.call_id.clone(),
             data,
-            carried: Box::default(),
+            carried,
+            reliable: using != Use::Never,
         };
         self.tell(Event::Incoming(Box::new(incoming)));
     }
@@ -152,6 +154,8 @@ impl Stack {
             }
         }
         let credentials = trunk_config.credentials.clone().map(std::sync::Arc::new);
+        let mut able = Able::default();
+        able.learn(message);
         let leg = Leg {
             id: self.mint.leg(Side::Sip),
             known: true,
@@ -167,6 +171,9 @@ impl Stack {
             dialogs: vec![Dialog::from_request(message, from)],
             main: 0,
             state: State::Ringing(ringing),
+            change: Change::Idle,
+            able,
+            clock: Clock::default(),
             words: Words::default(),
             open: 0,
             timers: [None; TICKS],
@@ -175,20 +182,22 @@ impl Stack {
     }
 
     pub(super) fn on_progress(&mut self, now: Now, key: LegKey, code: u16, answer: Option<Box<Session>>) {
-        let Some(leg) = self.legs.get_mut(key) else { return };
-        let contact = leg.contact.clone();
-        let Some(ringing) = leg.ringing() else { return };
+        let Some(ringing) = self.legs.get_mut(key).and_then(Leg::ringing) else { return };
         let code = match (code, &answer) {
             (101..=199, _) => code,
             (_, Some(_)) => 183,
             _ => return,
         };
-        // A delayed offer can't be met before the 2xx without reliable provisional responses (RFC 3262 section 5).
-        let answer = answer.filter(|_| !ringing.delayed).map(|session| body::write(&session));
-        ringing.answer = answer.or(ringing.answer.take());
-        let (server, body) = (ringing.server, ringing.answer.clone());
-        let headers = [(Name::Contact, &*contact), (Name::Allow, ALLOW)];
-        self.respond(now, server, code, &headers, body.as_deref());
+        // An offer of ours can't be answered before the 2xx without reliable provisional responses (RFC 3262 section 5).
+        let unfit = ringing.delayed && ringing.reliable.using == Use::Never;
+        let fresh = answer.filter(|_| !unfit).map(|session| body::write(&session));
+        // Without them every response says it, lest it be lost.
+        let repeats = ringing.reliable.using == Use::Never;
+        if fresh.is_some() {
+            ringing.answer.clone_from(&fresh);
+        }
+        let body = if repeats { ringing.answer.clone() } else { fresh };
+        self.send_progress(now, key, code, body);
         self.arm(now, key, Tick::Minute, MINUTE);
     }
 
@@ -201,17 +210,33 @@ impl Stack {
     }
 
     pub(super) fn on_answer(&mut self, now: Now, key: LegKey, session: Option<Box<Session>>) {
+        let Some(ringing) = self.legs.get_mut(key).and_then(Leg::ringing) else { return };
+        let body = session.map(|session| body::write(&session)).or_else(|| ringing.answer.clone());
+        if let Some(body) = self.hold_answer(key, body) {
+            self.send_answer(now, key, body);
+        }
+    }
+
+    /// The 2xx to their INVITE.
+    pub(super) fn send_answer(&mut self, now: Now, key: LegKey, body: Option<Vec<u8>>) {
         let Some(leg) = self.legs.get_mut(key) else { return };
         let Some(ringing) = leg.ringing() else { return };
-        let body = session.map(|session| body::write(&session)).or_else(|| ringing.answer.take());
-        let (server, cseq, delayed, session) =
-            (ringing.server, ringing.cseq, ringing.delayed, ringing.session);
+        let (server, cseq, session) = (ringing.server, ringing.cseq, ringing.session);
+        // What went out reliably is not said again (RFC 6337 section 3.1.1).
+        let settled = ringing.reliable.settled;
+        let standing = body.clone().or_else(|| ringing.answer.take());
+        let body = body.filter(|_| !settled);
         let mut up = Up::new(0, Vec::new());
         let interval = self.config.timers.t1;
-        up.ack = Some(AwaitAck { server, cseq, interval, offered: delayed && body.is_some() });
+        let offered = ringing.delayed && body.is_some();
+        up.ack = Some(AwaitAck { server, cseq, interval, offered });
+        up.unacknowledged = Stack::unacknowledged(ringing);
         leg.state = State::Up(up);
         self.disarm(key, Tick::Minute);
         self.accept_with(now, key, server, session, body.as_deref());
+        if let Some(standing) = standing {
+            self.keep_standing(key, &standing);
+        }
         self.await_ack(now, key);
     }
 
@@ -221,24 +246,30 @@ impl Stack {
         now: Now,
         key: LegKey,
         server: ServerId,
-        session: Option<Duration>,
+        asked: Asked,
         body: Option<&[u8]>,
     ) {
+        let met = asked.meet(&self.policy(key));
         let Some(leg) = self.legs.get(key) else { return };
-        let (contact, expires) = (leg.contact.clone(), session.map_or(0, |session| session.as_secs()));
-        let expires = format!("{expires};refresher=uac");
-        let mut headers = vec![(Name::Contact, &*contact), (Name::Allow, ALLOW), (Name::Supported, "timer")];
-        headers.push((Name::AllowEvents, EVENTS));
-        if session.is_some() {
-            headers.extend([(Name::Require, "timer"), (Name::SessionExpires, &*expires)]);
+        let (contact, early) = (leg.contact.clone(), !matches!(leg.state, State::Up(_)));
+        // A session has no timer before it is one (RFC 4028 section 7.4).
+        let met = met.filter(|_| !early);
+        let supported = self.supported(Some(leg.trunk));
+        let expires = met
+            .map(|(seconds, refresher)| SessionExpires { seconds, refresher: Some(refresher) }.to_string());
+        let mut headers = vec![(Name::Contact, &*contact), (Name::Allow, ALLOW)];
+        headers.extend([(Name::Supported, &*supported), (Name::AllowEvents, EVENTS)]);
+        if let (Some(expires), Some((_, refresher))) = (&expires, met) {
+            headers.push((Name::SessionExpires, &**expires));
+            if refresher == Refresher::Uac {
+                // It is theirs to do: they must know (section 9).
+                headers.push((Name::Require, "timer"));
+            }
         }
         self.respond(now, server, 200, &headers, body);
-        match session {
-            // RFC 4028 section 10: somewhat before the end.
-            Some(all) => {
-                self.arm(now, key, Tick::Session, all.saturating_sub((all / 3).min(Duration::from_secs(32))));
-            }
-            None => self.disarm(key, Tick::Session),
+        if !early {
+            let (interval, refresher) = met.unwrap_or((0, Refresher::Uac));
+            self.start_clock(now, key, interval, refresher == Refresher::Uas);
         }
     }
 
@@ -250,6 +281,9 @@ impl Stack {
     }
 
     pub(super) fn on_resend(&mut self, now: Now, key: LegKey) {
+        if self.legs.get_mut(key).and_then(Leg::ringing).is_some() {
+            return self.on_resend_progress(now, key);
+        }
         let t2 = self.config.timers.t2;
         let Some(ack) = self.legs.get_mut(key).and_then(Leg::up).and_then(|up| up.ack.as_mut()) else {
             return;
@@ -262,6 +296,9 @@ impl Stack {
 
     /// The ACK never came: the session ends (section 13.3.1.4).
     pub(super) fn on_no_ack(&mut self, now: Now, key: LegKey) {
+        if self.legs.get_mut(key).and_then(Leg::ringing).is_some() {
+            return self.on_no_prack(now, key);
+        }
         self.counters.lost_acks += 1;
         self.hang_up(now, key, Some(Reason::new(Cause::Unreachable, 408)));
     }
@@ -314,10 +351,9 @@ impl Stack {
                 self.respond(now, server, 487, &[], None);
                 self.finish(key, Some(Reason::from(Cause::Cancelled)));
             }
-            State::Up(up) => {
-                if matches!(&up.change, super::leg::Change::Offered(Offered { server: s, .. }) if *s == server)
-                {
-                    up.change = super::leg::Change::Idle;
+            State::Up(_) => {
+                if matches!(&leg.change, Change::Offered(Offered { server: s, .. }) if *s == server) {
+                    leg.change = Change::Idle;
                     let id = leg.id;
                     self.respond(now, server, 487, &[], None);
                     self.tell(Event::Withdrawn { leg: id });
@@ -408,10 +444,5 @@ impl Stack {
         if self.learn(key, flow, message, tries) {
             self.send_bye(now, key, fork);
         }
-    }
-
-    pub(super) fn on_session_expired(&mut self, now: Now, key: LegKey) {
-        self.counters.expired_sessions += 1;
-        self.hang_up(now, key, Some(Reason::new(Cause::Expired, 408)));
     }
 }

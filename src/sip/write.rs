@@ -5,12 +5,19 @@ use sip_codec::{Host, Message, Method, Name, ViaOut, Writer};
 use std::net::SocketAddr;
 
 /// What we let a peer send.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, INFO, NOTIFY";
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, NOTIFY";
+/// How many ways a request may still be forked to (RFC 5393 section 5).
+pub(super) const MAX_BREADTH: Name<'static> = Name::Other("Max-Breadth");
 /// The one type of body that we read.
 pub(super) const SDP: &str = "application/sdp";
 
 /// Extra headers of a message.
 pub(super) type Headers<'a> = &'a [(Name<'a>, &'a str)];
+
+/// Headers that were made up, as they are written.
+pub(super) fn borrowed<'a>(headers: &'a [(Name<'static>, String)]) -> Vec<(Name<'a>, &'a str)> {
+    headers.iter().map(|(name, value)| (*name as Name<'a>, value.as_str())).collect()
+}
 
 /// A request of ours.
 #[derive(Clone, Copy)]
@@ -178,7 +185,9 @@ pub(super) fn phrase(code: u16) -> &'static str {
         415 => "Unsupported Media Type",
         416 => "Unsupported URI Scheme",
         420 => "Bad Extension",
+        421 => "Extension Required",
         422 => "Session Interval Too Small",
+        440 => "Max-Breadth Exceeded",
         469 => "Bad Info Package",
         480 => "Temporarily Unavailable",
         481 => "Call/Transaction Does Not Exist",
@@ -202,6 +211,7 @@ pub(super) fn phrase(code: u16) -> &'static str {
         504 => "Server Time-out",
         505 => "Version Not Supported",
         513 => "Message Too Large",
+        580 => "Precondition Failure",
         _ => match code / 100 {
             4 => "Request Failed",
             5 => "Server Failure",

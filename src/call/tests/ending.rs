@@ -313,6 +313,7 @@ fn hops_routes_and_strangers_are_refused_with_their_own_codes() {
             key: "k".into(),
             data: Vec::new(),
             carried: Box::default(),
+            reliable: false,
         };
         bench.event(Event::Incoming(Box::new(incoming)));
         bench.takes_end(leg).code
@@ -431,6 +432,7 @@ fn a_leg_that_comes_in_twice_is_one_call() {
         key: String::new(),
         data: Vec::new(),
         carried: Box::default(),
+        reliable: false,
     };
     bench.event(Event::Incoming(Box::new(incoming)));
     bench.quiet();

@@ -276,6 +276,7 @@ impl Bench {
             key: "key".into(),
             data: vec![("X-Case".into(), "7".into())],
             carried: Box::default(),
+            reliable: false,
         })));
         leg
     }
@@ -400,7 +401,9 @@ fn session_of(command: &Command) -> Option<&Session> {
         Command::Answer { session, .. } => session.as_deref(),
         Command::Offer { offer, .. } => Some(offer),
         Command::Accept { answer, .. } => Some(answer),
-        Command::Refuse { .. }
+        Command::AcceptEarly { answer, .. } => answer.as_deref(),
+        Command::Gate { .. }
+        | Command::Refuse { .. }
         | Command::Quality { .. }
         | Command::Hold { .. }
         | Command::Told { .. }

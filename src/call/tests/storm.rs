@@ -140,6 +140,7 @@ impl Storm {
             key: "k".into(),
             data: Vec::new(),
             carried: Box::default(),
+            reliable: false,
         };
         self.bench.event(Event::Incoming(Box::new(incoming)));
     }

@@ -105,6 +105,7 @@ impl Pair {
             hops: 70,
             data: Vec::new(),
             carried: Box::default(),
+            late: false,
         }))));
         leg
     }

@@ -17,6 +17,7 @@ fn incoming(mint: &mut Mint, key: &str) -> Incoming {
         key: key.to_owned(),
         data: Vec::new(),
         carried: Box::default(),
+        reliable: false,
     }
 }
 

@@ -270,6 +270,7 @@ fn limits_and_states_are_held() {
         hops: 1,
         data: Vec::new(),
         carried: Box::default(),
+        late: false,
     };
     desk.command(Command::Dial(Box::new(dial)));
     assert_eq!(desk.ended(), (other, Cause::Failed.into()));

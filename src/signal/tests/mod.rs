@@ -215,6 +215,7 @@ impl Desk {
             hops: 69,
             data: vec![("X-Case".into(), "7".into())],
             carried: Box::default(),
+            late: false,
         })));
         leg
     }

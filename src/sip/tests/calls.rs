@@ -45,15 +45,22 @@ fn the_callee_hangs_up_too() {
 
 #[test]
 fn early_media_goes_into_the_183_and_again_into_the_200() {
-    let mut net = Net::pair(3);
-    net.dial(0);
-    net.run(seconds(1));
-    let leg = net.incoming(1).leg;
-    net.command(1, Command::Progress { leg, code: 183, answer: Some(sdp(5)) });
-    net.run(seconds(1));
-    net.command(1, Command::Answer { leg, session: None });
-    net.run(seconds(1));
-    assert_eq!(net.names(0), ["Progress 100 fork 0", "Progress 183 fork 0 media", "Answered fork 0"]);
+    // Once it is acknowledged it is not said again.
+    for (reliable, answered) in
+        [(Reliability::Off, "Answered fork 0"), (Reliability::Supported, "Answered fork 0 bare")]
+    {
+        let mut net = Net::new(3);
+        net.join(A, B, 1, |config| config.trunks[0].reliable = reliable);
+        net.join(B, A, 1, |_| {});
+        net.dial(0);
+        net.run(seconds(1));
+        let leg = net.incoming(1).leg;
+        net.command(1, Command::Progress { leg, code: 183, answer: Some(sdp(5)) });
+        net.run(seconds(1));
+        net.command(1, Command::Answer { leg, session: None });
+        net.run(seconds(1));
+        assert_eq!(net.names(0), ["Progress 100 fork 0", "Progress 183 fork 0 media", answered]);
+    }
 }
 
 #[test]
@@ -307,6 +314,7 @@ fn control_bytes_of_a_dialled_name_reach_no_message() {
         hops: 70,
         data: vec![("X-Evil".into(), "a\r\nEvil: 1".into()), ("Via".into(), "x".into())],
         carried: Box::default(),
+        late: false,
     };
     net.command(0, Command::Dial(Box::new(dial)));
     net.run(seconds(1));
@@ -375,6 +383,7 @@ fn a_caller_host_that_is_none_gives_way_to_the_trunks() {
         hops: 70,
         data: Vec::new(),
         carried: Box::default(),
+        late: false,
     };
     net.command(0, Command::Dial(Box::new(dial)));
     net.run(seconds(1));

@@ -23,7 +23,11 @@ fn odd_requests_get_the_status_that_says_why() {
         (request("OPTIONS", "z9hG4bK1", ""), 200, "Accept: application/sdp"),
         (request("OPTIONS", "z9hG4bK1", "Max-Forwards: 0\r\n"), 200, "Allow: INVITE"),
         (request("INVITE", "z9hG4bK2", "Max-Forwards: 0\r\n"), 483, ""),
-        (request("INVITE", "z9hG4bK3", "Require: 100rel\r\n"), 420, "Unsupported: 100rel"),
+        (
+            request("INVITE", "z9hG4bK3", "Require: 100rel, precondition\r\n"),
+            420,
+            "Unsupported: precondition\r\n",
+        ),
         (request("SUBSCRIBE", "z9hG4bK4", ""), 405, "Allow: INVITE"),
         (request("MESSAGE", "z9hG4bK4", ""), 405, "Allow: INVITE"),
         (request("REGISTER", "z9hG4bK4", ""), 405, "Allow: INVITE"),

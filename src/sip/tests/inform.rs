@@ -225,6 +225,7 @@ fn attached_headers_pass_by_the_allow_list_of_each_side() {
             pair("X-Case-Evil", "a\r\nVia: x"),
         ],
         carried: Box::default(),
+        late: false,
     };
     net.command(0, Command::Dial(Box::new(dial)));
     net.run(seconds(1));

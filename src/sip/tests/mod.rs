@@ -8,8 +8,11 @@ mod inform;
 mod links;
 mod lossy;
 mod registers;
+mod reliable;
+mod script;
 mod scripted;
 mod shards;
+mod timers;
 
 use super::write::{Answer, Headers};
 use super::*;
@@ -77,6 +80,7 @@ pub struct Net {
     /// Drops a message where it says true.
     pub lose: Option<Filter>,
     wires: Vec<Wire>,
+    late: bool,
 }
 
 impl Net {
@@ -94,6 +98,7 @@ impl Net {
             jitter: 0,
             lose: None,
             wires: Vec::new(),
+            late: false,
         }
     }
 
@@ -243,6 +248,14 @@ impl Net {
         self.dial_with(node, account, None)
     }
 
+    /// Dials without an offer.
+    pub fn dial_late(&mut self, node: usize) -> LegId {
+        self.late = true;
+        let leg = self.dial(node);
+        self.late = false;
+        leg
+    }
+
     pub fn dial_with(
         &mut self,
         node: usize,
@@ -262,6 +275,7 @@ impl Net {
             hops: 69,
             data: Vec::new(),
             carried: Box::default(),
+            late: self.late,
         };
         self.command(node, Command::Dial(Box::new(dial)));
         leg
@@ -346,6 +360,9 @@ fn name(event: &Event) -> String {
         }
         Event::Offered { offer, .. } => if offer.is_some() { "Offered" } else { "Offered none" }.into(),
         Event::Accepted { .. } => "Accepted".into(),
+        Event::Gate { fork, open, .. } => format!("Gate {open} fork {}", fork.0),
+        Event::OfferedEarly { fork, .. } => format!("OfferedEarly fork {}", fork.0),
+        Event::Refreshed { .. } => "Refreshed".into(),
         Event::Withdrawn { .. } => "Withdrawn".into(),
         Event::Refused { reason, .. } => format!("Refused {}", reason.cause.name()),
         // A browser's alone.

@@ -1,11 +1,8 @@
 //! What a scripted callee or caller does: forks, challenges, delayed offers, odd orders.
 
+use super::script::*;
 use super::*;
 use sip_codec::Name;
-
-fn contact() -> Vec<(Name<'static>, &'static str)> {
-    vec![(Name::Contact, "<sip:bob@192.0.2.2:5060>")]
-}
 
 fn with_credentials(config: &mut Config) {
     let password = Secret("secret".into());
@@ -13,34 +10,6 @@ fn with_credentials(config: &mut Config) {
 }
 
 const CHALLENGE: &str = "Digest realm=\"r\", nonce=\"n1\", qop=\"auth\", algorithm=SHA-256";
-
-fn dialled(net: &mut Net) -> (LegId, String) {
-    let leg = net.dial(0);
-    net.run(seconds(1));
-    (leg, net.take("INVITE").remove(0))
-}
-
-/// A request of the script in the dialog that its answer to `invite` made.
-fn in_dialog(invite: &str, method: &str, cseq: u32, extra: &str, body: &str) -> String {
-    let from = header(invite, "To");
-    let (to, call_id) = (header(invite, "From"), header(invite, "Call-ID"));
-    let content = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
-    format!(
-        "{method} sip:x@{A} SIP/2.0\r\nVia: SIP/2.0/UDP {B};branch=z9hG4bKs{cseq}{method};rport\r\nFrom: {from};tag=b1\r\n\
-         To: {to}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\n\
-         Contact: <sip:bob@192.0.2.2:5060>\r\n{extra}{content}Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
-
-/// A call to the script, answered with tag `b1`.
-fn answered(net: &mut Net) -> (LegId, String) {
-    let (leg, invite) = dialled(net);
-    net.answer(&invite, 200, "b1", &contact(), Some(&sdp_text(2)));
-    net.run(Duration::from_millis(100));
-    assert!(net.heard(0, "Answered"));
-    (leg, invite)
-}
 
 #[test]
 fn forks_are_numbered_and_only_the_first_answer_wins() {
@@ -307,23 +276,6 @@ fn a_reinvite_without_offer_gets_ours() {
 }
 
 #[test]
-fn a_session_that_is_not_refreshed_ends_in_bye() {
-    let mut net = Net::scripted(|_| {});
-    let (_, invite) = answered(&mut net);
-    let timer = "Supported: timer\r\nSession-Expires: 90\r\n";
-    for cseq in [5, 6] {
-        net.inject(B, 0, &in_dialog(&invite, "UPDATE", cseq, timer, ""));
-        net.run(seconds(50));
-        let ok = net.take("SIP/2.0 200").remove(0);
-        assert_eq!((header(&ok, "Session-Expires"), header(&ok, "Require")), ("90;refresher=uac", "timer"));
-        assert!(!net.heard(0, "Ended"));
-    }
-    net.run(seconds(20));
-    assert_eq!(net.names(0).last().unwrap(), "Ended expired 408");
-    assert!(!net.take("BYE").is_empty());
-}
-
-#[test]
 fn too_short_a_session_is_refused_with_422() {
     let mut net = Net::scripted(|_| {});
     let (_, invite) = answered(&mut net);
@@ -344,7 +296,7 @@ fn requests_in_a_dialog_are_answered_as_they_deserve() {
         (13, "INFO", "Info-Package: foo\r\n", "x", 469),
         (14, "REFER", "", "", 405),
         (15, "FROB", "", "", 501),
-        (16, "PRACK", "", "", 481),
+        (16, "PRACK", "RAck: 1 1 INVITE\r\n", "", 481),
         (17, "INVITE", "Require: frob\r\n", "", 420),
         (18, "INVITE", "", "v=9\r\n", 400),
     ] {
@@ -354,21 +306,6 @@ fn requests_in_a_dialog_are_answered_as_they_deserve() {
         assert_eq!(net.take(&start).len(), 1, "{method}: {:?}", net.inbox.last());
     }
     assert!(!net.heard(0, "Offered"));
-}
-
-#[test]
-fn reliable_provisional_responses_get_their_prack() {
-    let mut net = Net::scripted(|_| {});
-    let (_, invite) = dialled(&mut net);
-    let mut headers = contact();
-    headers.extend([(Name::Require, "100rel"), (Name::RSeq, "7")]);
-    net.answer(&invite, 183, "b1", &headers, Some(&sdp_text(3)));
-    net.answer(&invite, 183, "b1", &headers, Some(&sdp_text(3)));
-    net.run(Duration::from_millis(100));
-    let pracks = net.take("PRACK");
-    assert_eq!(pracks.len(), 1);
-    assert_eq!(header(&pracks[0], "RAck"), "7 1 INVITE");
-    assert_eq!(net.names(0), ["Progress 183 fork 0 media"]);
 }
 
 #[test]
