@@ -345,7 +345,7 @@ impl Call {
     pub(super) fn fail_over(&mut self, core: &mut Core, now: Now, reason: Reason, gone: bool) -> bool {
         let State::Ringing(ringing) = &mut self.state else { return false };
         let unreached = reason.cause == Cause::Unreachable || reason.code == 408;
-        if self.heard || !ringing.early.is_empty() || !unreached {
+        if self.heard || ringing.forks.is_heard() || !unreached {
             return false;
         }
         // Its place is free for others from now on.

@@ -38,6 +38,11 @@ pub(super) struct Forks {
 }
 
 impl Forks {
+    /// Whether any has a description.
+    pub(super) fn is_heard(&self) -> bool {
+        !self.early.is_empty()
+    }
+
     fn gate(&self, fork: Fork) -> Option<bool> {
         self.gates.iter().find(|(other, _)| *other == fork).map(|(_, open)| *open)
     }
@@ -162,9 +167,18 @@ impl Call {
 
     /// Our answer to an offer of the called party, before it has answered.
     fn meet(&mut self, offer: &Session) -> Option<Box<Session>> {
+        let theirs = match &self.state {
+            State::Ringing(ringing) => self.wished(ringing.offer.as_deref()).0,
+            _ => return None,
+        };
         let (half, other) = (&mut self.outgoing, &self.incoming);
         let asked = half.asked(offer)?;
-        let payloads = accept(&asked.types, &half.limit(other, false));
+        let limit = match other.local {
+            Some(_) => half.limit(other, false),
+            // What the caller has, as far as that is known.
+            None => theirs.into_iter().map(|payload| payload.codec).collect(),
+        };
+        let payloads = accept(&asked.types, &limit);
         if payloads.iter().all(|payload| payload.codec.is_auxiliary()) {
             return None;
         }

@@ -122,7 +122,7 @@ impl Call {
     }
 
     /// What the called party is offered, and which way: what caller and both policies allow, in the caller's order.
-    fn wished(&self, offer: Option<&Session>) -> (Vec<Payload>, Direction) {
+    pub(super) fn wished(&self, offer: Option<&Session>) -> (Vec<Payload>, Direction) {
         let (incoming, outgoing) = (&self.incoming, &self.outgoing);
         let offered = offer.and_then(|offer| Some((offer, offer.media.get(incoming.stream)?)));
         let Some((session, media)) = offered else {

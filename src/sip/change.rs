@@ -6,6 +6,7 @@ use super::leg::{AwaitAck, Backoff, By, Change, LegKey, Offered, Offering, Purpo
 use super::session_timer::Asked;
 use super::stack::{Ask, Owner, Sent};
 use super::transaction::ClientId;
+use super::uac::Acknowledged;
 use super::write::{ALLOW, SDP, borrowed};
 use super::{Flow, Stack, fate, home};
 use crate::base::Now;
@@ -112,7 +113,8 @@ impl Stack {
             if let Some(dialog) = leg.dialogs.get_mut(main) {
                 dialog.refresh(message);
             }
-            self.send_ack(key, main, (id, cseq, &authorization, None));
+            let ack = Acknowledged { id, cseq, authorization: &authorization, body: None };
+            self.send_ack(key, main, ack);
         }
         if let Some(offering) = offering {
             self.on_offer_response(now, flow, (key, offering), message, code);

@@ -14,6 +14,7 @@ mod home;
 mod hop;
 mod inbound;
 mod inform;
+mod invite;
 mod leg;
 mod links;
 mod multipart;

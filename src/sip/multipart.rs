@@ -203,7 +203,7 @@ pub(super) fn compose(
         let mut head = format!("--{boundary}\r\nContent-Type: {kind}\r\n");
         for (name, value) in [("Content-Disposition", disposition), ("Content-ID", id)] {
             if !value.is_empty() {
-                head.push_str(&format!("{name}: {value}\r\n"));
+                head.extend([name, ": ", value, "\r\n"]);
             }
         }
         body.extend_from_slice(head.as_bytes());

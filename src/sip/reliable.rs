@@ -7,7 +7,7 @@ use super::leg::{By, Change, Leg, LegKey, Offered, Purpose, Ringing, State, Tick
 use super::session_timer::Asked;
 use super::stack::Ask;
 use super::write::{ALLOW, Headers, SDP, borrowed};
-use super::{Flow, Stack, fate, home};
+use super::{Flow, Stack, Trunk, fate, home};
 use crate::base::Now;
 use crate::leg::{Cause, Event, Fork, Reason};
 use crate::sdp::Session;
@@ -40,12 +40,16 @@ pub(super) struct Reliable {
     out: Option<Out>,
     waiting: VecDeque<(u16, Option<Vec<u8>>)>,
     /// Our 2xx waits for that PRACK, too; with its body.
-    held: Option<Option<Vec<u8>>>,
+    held: Option<Held>,
     /// Offer and answer are both known to have arrived: either side may make another offer (RFC 3311 section 5.1).
     pub settled: bool,
     /// Whether media may flow before the answer, as the called side says (RFC 5009); the caller knows the header.
     pub early_media: Option<bool>,
 }
+
+/// Our 2xx's body, which is kept back.
+#[derive(Debug)]
+pub(super) struct Held(pub Option<Vec<u8>>);
 
 #[derive(Debug)]
 struct Out {
@@ -58,7 +62,8 @@ struct Out {
 
 impl Reliable {
     /// What an INVITE lets us do, or makes us do. `Err`: it doesn't know what this trunk's operator requires.
-    pub fn read(invite: &Message<'_>, policy: Reliability) -> Result<Reliable, ()> {
+    pub fn read(invite: &Message<'_>, trunk: &Trunk) -> Result<Reliable, ()> {
+        let policy = trunk.reliable;
         let required = invite.has_token(Name::Require, "100rel");
         let supported = required || invite.has_token(Name::Supported, "100rel");
         let using = match policy {
@@ -68,8 +73,8 @@ impl Reliable {
             Reliability::Supported if supported => Use::Described,
             _ => Use::Never,
         };
-        let early_media =
-            invite.values(Name::PEarlyMedia).any(|value| value.eq_ignore_ascii_case("supported"));
+        let early_media = trunk.early_media
+            && invite.values(Name::PEarlyMedia).any(|value| value.eq_ignore_ascii_case("supported"));
         Ok(Reliable { using, early_media: early_media.then_some(true), ..Reliable::default() })
     }
 
@@ -156,16 +161,13 @@ impl Stack {
     }
 
     /// Keeps our answer back while a description waits for its PRACK. Gives it back where it may go out at once.
-    pub(super) fn hold_answer(&mut self, key: LegKey, body: Option<Vec<u8>>) -> Option<Option<Vec<u8>>> {
-        let Some(ringing) = self.legs.get_mut(key).and_then(Leg::ringing) else {
+    pub(super) fn hold_answer(&mut self, key: LegKey, body: Held) -> Option<Held> {
+        let ringing = self.legs.get_mut(key).and_then(Leg::ringing);
+        let Some(ringing) = ringing.filter(|ringing| ringing.reliable.holds_answer()) else {
             return Some(body);
         };
-        let reliable = &mut ringing.reliable;
-        if reliable.holds_answer() {
-            reliable.held = Some(body);
-            return None;
-        }
-        Some(body.filter(|_| !reliable.settled))
+        ringing.reliable.held = Some(body);
+        None
     }
 
     /// PRACK from the caller.
@@ -262,7 +264,7 @@ impl Stack {
                 return;
             }
             if !ringing.reliable.holds_answer()
-                && let Some(body) = ringing.reliable.held.take()
+                && let Some(Held(body)) = ringing.reliable.held.take()
             {
                 return self.send_answer(now, key, body);
             }
@@ -305,7 +307,7 @@ impl Stack {
         true
     }
 
-    pub(super) fn send_prack(&mut self, now: Now, key: LegKey, fork: usize, body: Option<Vec<u8>>) {
+    pub(super) fn send_prack(&mut self, now: Now, key: LegKey, fork: usize, body: Option<&[u8]>) {
         let Some(leg) = self.legs.get_mut(key) else { return };
         let invite = match &leg.state {
             State::Calling(calling) => calling.cseq,
@@ -314,10 +316,9 @@ impl Stack {
         };
         let Some(dialog) = leg.dialogs.get_mut(fork) else { return };
         let rack = format!("{} {invite} INVITE", dialog.reliable);
-        dialog.pracked.clone_from(&body);
+        dialog.pracked = body.map(<[u8]>::to_vec);
         let headers = [(Name::RAck, &*rack)];
         let purpose = Purpose::Prack(fork as u16);
-        let body = body.as_deref();
         self.request(
             now,
             key,
@@ -346,7 +347,7 @@ impl Stack {
         dialog.tries = tries.saturating_add(1);
         if matches!(code, 401 | 407) && self.learn(key, flow, message, tries) {
             let body = self.legs.get_mut(key).and_then(|leg| leg.dialogs.get_mut(fork)?.pracked.take());
-            return self.send_prack(now, key, fork, body);
+            return self.send_prack(now, key, fork, body.as_deref());
         }
         self.counters.refused_pracks += 1;
         let early = self.legs.get_mut(key).is_some_and(|leg| leg.calling().is_some());
@@ -390,7 +391,7 @@ impl Stack {
         }
         if std::mem::take(&mut dialog.offered) {
             dialog.settled = answer.is_some();
-            self.send_prack(now, key, usize::from(fork), answer.map(body::write));
+            self.send_prack(now, key, usize::from(fork), answer.map(body::write).as_deref());
         }
     }
 

@@ -452,7 +452,7 @@ impl Stack {
             Command::Answer { session, .. } => self.on_answer(now, key, session),
             Command::Offer { offer, .. } => self.on_offer(now, key, &offer),
             Command::AcceptEarly { fork, answer, .. } => {
-                self.on_accept_early(now, key, fork, answer.as_deref())
+                self.on_accept_early(now, key, fork, answer.as_deref());
             }
             Command::Gate { open, .. } => self.on_gate(key, open),
             Command::Accept { answer, .. } => self.on_accept(now, key, &answer),

@@ -42,6 +42,17 @@ fn allowed(attach: &Attach, data: &Data) -> Data {
     out
 }
 
+/// A 2xx that is to be acknowledged.
+pub(super) struct Acknowledged<'a> {
+    /// Its INVITE.
+    pub id: ClientId,
+    pub cseq: u32,
+    /// The INVITE's.
+    pub authorization: &'a [(&'static str, String)],
+    /// Our answer, where it brought an offer.
+    pub body: Option<&'a [u8]>,
+}
+
 /// Whether a body part goes to this trunk.
 fn passes(trunk: &super::Trunk, part: &Part) -> bool {
     trunk.passes(part.kind.split(';').next().unwrap_or_default().trim())
@@ -85,25 +96,7 @@ impl Stack {
             return Err(Cause::Failed);
         }
         let flow = self.reach(trunk.realm, &trunk.hop, Some(trunk_id)).ok_or(Cause::Unreachable)?;
-        let offer = if dial.late { Vec::new() } else { body::write(&dial.offer) };
-        let parts: Vec<Part> =
-            dial.carried.parts.iter().filter(|part| passes(trunk, part)).cloned().collect();
-        let (content, offer) = multipart::compose(offer, &parts, || self.random.token(24));
-        let calling = Calling {
-            invite: None,
-            to: Address { display: "", uri: &uri, tag: None }.to_string(),
-            uri,
-            hops: dial.hops,
-            data: allowed(&config.attach, &dial.data),
-            cseq: 0,
-            offer,
-            content,
-            late: dial.late,
-            breadth: dial.carried.breadth,
-            authorization: Vec::new(),
-            tries: 0,
-            cancel: Cancel::No,
-        };
+        let calling = self.calling(dial, trunk, uri);
         let leg = Leg {
             id: dial.leg,
             known: true,
@@ -145,6 +138,29 @@ impl Stack {
         let flow = self.reach(trunk.realm, &trunk.hop, Some(trunk_id))?;
         self.legs.get_mut(key)?.flow = flow;
         Some(flow)
+    }
+
+    /// What goes into the INVITE of a call to this URI.
+    fn calling(&mut self, dial: &Dial, trunk: &super::Trunk, uri: String) -> Calling {
+        let offer = if dial.late { Vec::new() } else { body::write(&dial.offer) };
+        let parts = dial.carried.parts.iter().filter(|part| passes(trunk, part));
+        let parts: Vec<Part> = parts.cloned().collect();
+        let (content, offer) = multipart::compose(offer, &parts, || self.random.token(24));
+        Calling {
+            invite: None,
+            to: Address { display: "", uri: &uri, tag: None }.to_string(),
+            uri,
+            hops: dial.hops,
+            data: allowed(&self.config.attach, &dial.data),
+            cseq: 0,
+            offer,
+            content,
+            late: dial.late,
+            breadth: dial.carried.breadth,
+            authorization: Vec::new(),
+            tries: 0,
+            cancel: Cancel::No,
+        }
     }
 
     /// Sends the INVITE, the first time or signed after a challenge.
@@ -341,7 +357,7 @@ impl Stack {
                 up.late = Some(id);
             }
         } else {
-            self.send_ack(key, fork, (id, cseq, &authorization, None));
+            self.send_ack(key, fork, Acknowledged { id, cseq, authorization: &authorization, body: None });
         }
         if cancelled {
             self.counters.late_answers += 1;
@@ -370,7 +386,11 @@ impl Stack {
         let Some(id) = up.late.take() else { return false };
         let (cseq, authorization) = (up.invite_seq, up.authorization.clone());
         let answer = body::write(answer);
-        self.send_ack(key, main, (id, cseq, &authorization, Some(&answer)));
+        self.send_ack(
+            key,
+            main,
+            Acknowledged { id, cseq, authorization: &authorization, body: Some(&answer) },
+        );
         self.keep_standing(key, &answer);
         let queued = self.legs.get_mut(key).and_then(Leg::up).and_then(|up| up.queued.take());
         if let Some(offer) = queued {
@@ -386,7 +406,7 @@ impl Stack {
         let Some(up) = leg.up() else { return };
         let Some(id) = up.late.take() else { return };
         let (cseq, authorization) = (up.invite_seq, up.authorization.clone());
-        self.send_ack(key, main, (id, cseq, &authorization, None));
+        self.send_ack(key, main, Acknowledged { id, cseq, authorization: &authorization, body: None });
     }
 
     /// ACK and BYE for an answer that nobody waits for.
@@ -402,28 +422,29 @@ impl Stack {
         let cseq = message.cseq().map_or(0, |cseq| cseq.number);
         let authorization = leg.up().map(|up| up.authorization.clone()).unwrap_or_default();
         leg.dialogs[fork].confirm(message);
-        self.send_ack(key, fork, (id, cseq, &authorization, None));
+        self.send_ack(key, fork, Acknowledged { id, cseq, authorization: &authorization, body: None });
         self.send_bye(now, key, fork);
     }
 
     /// The ACK of a 2xx: a request of its own in the dialog (section 13.2.2.4), with the INVITE's authorization.
-    pub(super) fn send_ack(
-        &mut self,
-        key: LegKey,
-        fork: usize,
-        (id, cseq, authorization, body): (ClientId, u32, &[(&'static str, String)], Option<&[u8]>),
-    ) {
+    pub(super) fn send_ack(&mut self, key: LegKey, fork: usize, ack: Acknowledged<'_>) {
         let branch = home::branch(self.shard, &mut self.random);
         let headers: Vec<_> =
-            authorization.iter().map(|(name, value)| (Name::parse(name), value.as_str())).collect();
-        let ask = Ask { method: Method::Ack, purpose: Purpose::Aside, headers: &headers, content: SDP, body };
-        let Some(written) = self.draft(key, fork, cseq, &branch, &ask) else { return };
+            ack.authorization.iter().map(|(name, value)| (Name::parse(name), value.as_str())).collect();
+        let ask = Ask {
+            method: Method::Ack,
+            purpose: Purpose::Aside,
+            headers: &headers,
+            content: SDP,
+            body: ack.body,
+        };
+        let Some(written) = self.draft(key, fork, ack.cseq, &branch, &ask) else { return };
         let Some(tag) =
             self.legs.get(key).and_then(|leg| leg.dialogs.get(fork)).map(|d| d.remote_tag.clone())
         else {
             return;
         };
-        self.table.acknowledge(id, &tag, written.flow, written.bytes, &mut self.out);
+        self.table.acknowledge(ack.id, &tag, written.flow, written.bytes, &mut self.out);
     }
 
     /// Gives up our INVITE: CANCEL now, or once a provisional response allows it (section 9.1).

@@ -4,12 +4,13 @@ use super::body::{self, Body};
 use super::dialog::{self, Dialog};
 use super::inbound::Request;
 use super::inform::{EVENTS, Words};
+use super::invite::Brought;
 use super::leg::{Able, AwaitAck, Change, Leg, LegKey, Offered, Purpose, Ringing, State, TICKS, Tick, Up};
-use super::reliable::{Reliable, Use};
-use super::session_timer::{Asked, Clock, LEAST};
+use super::reliable::{Held, Use};
+use super::session_timer::{Asked, Clock};
 use super::stack::{Ask, Listener, Owner};
 use super::transaction::ServerId;
-use super::write::{ALLOW, MAX_BREADTH, SDP};
+use super::write::{ALLOW, SDP};
 use super::{Stack, Transport, digest, home};
 use crate::base::{Now, Side};
 use crate::leg::{self, Callee, Cause, Event, Incoming, Party, Reason, Source, TrunkId};
@@ -52,29 +53,14 @@ impl Stack {
         let (Ok(from), Ok(uri), Some(_)) = (message.from(), message.uri(), dialog::target(message)) else {
             return self.refuse(request, 400, &[]);
         };
-        let breadth = message.header(MAX_BREADTH).and_then(|value| value.trim().parse().ok());
-        if breadth == Some(0) {
-            return self.refuse(request, 440, &[]);
-        }
         let Some(trunk_config) = self.config.trunks.get(usize::from(trunk.0)) else { return };
-        let (body, parts) = Body::open(message, |kind| trunk_config.passes(kind));
-        let offer = match body {
-            Body::Broken => return self.refuse(request, 400, &[]),
-            Body::Foreign => {
-                let accept = trunk_config.accept();
-                return self.refuse(request, 415, &[(Name::Accept, &accept)]);
+        let Brought { offer, carried, session, reliable } = match Brought::read(message, trunk_config) {
+            Ok(brought) => brought,
+            Err((code, header)) => {
+                let headers: Vec<_> = header.iter().map(|(name, value)| (*name, &**value)).collect();
+                return self.refuse(request, code, &headers);
             }
-            Body::None => None,
-            Body::Session(session) => Some(session),
         };
-        let least = (trunk_config.session.min.as_secs() as u32).max(LEAST);
-        let Ok(session) = Asked::read(message, least) else {
-            return self.refuse(request, 422, &[(Name::MinSe, &*least.to_string())]);
-        };
-        let Ok(mut reliable) = Reliable::read(message, trunk_config.reliable) else {
-            return self.refuse(request, 421, &[(Name::Require, "100rel")]);
-        };
-        reliable.early_media = reliable.early_media.filter(|_| trunk_config.early_media);
         let using = reliable.using;
         let tag = home::tag(self.shard, &mut self.random);
         let Some(server) = self.serve(request, &tag) else { return };
@@ -101,7 +87,6 @@ impl Stack {
             }),
         };
         let data = self.attached(message);
-        let carried = Box::new(leg::Carried { breadth, parts, ..leg::Carried::default() });
         let Some(leg) = self.legs.get(key) else { return };
         let incoming = Incoming {
             leg: leg.id,
@@ -212,8 +197,8 @@ impl Stack {
     pub(super) fn on_answer(&mut self, now: Now, key: LegKey, session: Option<Box<Session>>) {
         let Some(ringing) = self.legs.get_mut(key).and_then(Leg::ringing) else { return };
         let body = session.map(|session| body::write(&session)).or_else(|| ringing.answer.clone());
-        if let Some(body) = self.hold_answer(key, body) {
-            self.send_answer(now, key, body);
+        if let Some(body) = self.hold_answer(key, Held(body)) {
+            self.send_answer(now, key, body.0);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Scripted calls: the call machine between fake rooms.
 
 mod change;
+mod early;
 mod ending;
 mod flow;
 mod policy;

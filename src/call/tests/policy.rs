@@ -220,6 +220,7 @@ fn a_browser_is_not_told_who_calls_in_private() {
         key: "k".into(),
         data: Vec::new(),
         carried,
+        reliable: false,
     })));
     assert_eq!(bench.dialled().caller, Party::default());
     bench.ended(leg, Cause::Cancelled.into());
