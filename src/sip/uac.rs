@@ -43,6 +43,7 @@ fn allowed(attach: &Attach, data: &Data) -> Data {
 }
 
 /// A 2xx that is to be acknowledged.
+#[derive(Clone, Copy)]
 pub(super) struct Acknowledged<'a> {
     /// Its INVITE.
     pub id: ClientId,
