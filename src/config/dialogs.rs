@@ -109,3 +109,30 @@ pub(super) fn check(trunk: &Trunk) -> Result<(), Wrong> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{print, read};
+
+    #[test]
+    fn what_a_trunk_says_of_dialogs_is_printed_and_reads_back() {
+        let text = r#"
+            [[trunk]]
+            name = "pbx"
+            address = "127.0.0.1:5070"
+            reliable = "required"
+            session_expires_s = 600
+            min_se_s = 120
+            refresher = "us"
+            refresh = "invite"
+            delayed_offer = true
+            early_media = true
+            bodies = ["application/pidf+xml"]
+        "#;
+        let printed = print(&read("a.toml", text).unwrap());
+        for line in text.lines().map(str::trim).skip(3) {
+            assert!(printed.contains(line), "{line} in {printed}");
+        }
+        assert_eq!(print(&read("b.toml", &printed).unwrap()), printed);
+    }
+}

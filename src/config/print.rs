@@ -278,14 +278,6 @@ mod tests {
             password = "hush1"
             codecs = ["opus", "pcmu"]
             shared_rtp_ports = true
-            reliable = "required"
-            session_expires_s = 600
-            min_se_s = 120
-            refresher = "us"
-            refresh = "invite"
-            delayed_offer = true
-            early_media = true
-            bodies = ["application/pidf+xml"]
             [[user]]
             name = "alice"
             password = "hush2"

@@ -139,7 +139,7 @@ fn a_response_that_is_never_acknowledged_ends_the_call_after_64_t1() {
     net.run(seconds(40));
     // At 0.5, 1.5, 3.5, 7.5, 15.5 and 31.5 s: the interval grows without bound.
     assert_eq!(net.sent(A, "SIP/2.0 183"), 7);
-    assert_eq!(net.take("SIP/2.0 504").is_empty(), false);
+    assert!(!net.take("SIP/2.0 504").is_empty());
     assert_eq!(net.names(0).last().unwrap(), "Ended unreachable 504");
     assert_eq!(net.stack(0).counters().lost_pracks, 1);
 }
