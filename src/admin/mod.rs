@@ -156,10 +156,12 @@ impl List {
             source: match &call.source {
                 Source::Trunk(n) => trunk(n.0),
                 Source::Account(_) => "browser".to_owned(),
+                Source::Phone(_) => "phone".to_owned(),
             },
             target: match &call.target {
                 Target::Trunk(n) => trunk(n.0),
                 Target::Account(_) => "browser".to_owned(),
+                Target::Phone(_) => "phone".to_owned(),
             },
             age_s: since(call.started),
             talking_s: call.answered.map(since),

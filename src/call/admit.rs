@@ -11,7 +11,7 @@ use super::route::{Asked, Route, RouteTo};
 use super::setup::common;
 use super::state::{Call, Facts, Preparing, State};
 use crate::base::{Now, RealmId, Side};
-use crate::leg::{Account, Callee, Cause, Incoming, Party, Reason, Source, Target, TrunkId};
+use crate::leg::{Account, Callee, Cause, Incoming, Party, Phone, Reason, Source, Target, TrunkId};
 use crate::media::Kind;
 use std::collections::VecDeque;
 
@@ -40,6 +40,14 @@ struct Way {
     urgent: bool,
 }
 
+impl Way {
+    /// To a party of this gateway, which no route leads to.
+    fn to(target: Target, callee: Party) -> Way {
+        let (rest, dialled) = (VecDeque::new(), callee.clone());
+        Way { target, rest, callee, dialled, route: None, urgent: false }
+    }
+}
+
 /// Where an admitted call goes, and how its legs look.
 struct Plan {
     way: Way,
@@ -52,6 +60,7 @@ struct Plan {
 pub(super) fn party(callee: &Callee) -> Party {
     match callee {
         Callee::Account(account) => Party { user: account.name().into(), ..Party::default() },
+        Callee::Phone { party, .. } => party.clone(),
         Callee::Dialled(party) => party.clone(),
     }
 }
@@ -100,6 +109,14 @@ impl Core {
             route.narrow(&mut half);
         }
         Some(half)
+    }
+
+    /// Media kind and codecs of a SIP phone's half; `None` where its trunk is not known.
+    fn of_phone(&self, phone: &Phone, web: bool) -> Option<(Kind, Vec<crate::sdp::Codec>)> {
+        let trunk = self.config.trunk(phone.trunk)?;
+        // Phones behind one NAT may well say the same address: each call has ports of its own.
+        let plain = || (Kind::Rtp(trunk.realm), trunk.codecs.clone());
+        Some(if web { (Kind::Web, self.config.browser.clone()) } else { plain() })
     }
 
     /// Takes the first trunk, in order, that may carry one call more. `None`: none may.
@@ -200,9 +217,10 @@ impl Calls {
         let config = self.core.config.clone();
         let mut callee = party(&incoming.callee);
         if let (Callee::Account(account), Source::Trunk(_)) = (&incoming.callee, &incoming.source) {
-            let target = Target::Account(account.clone());
-            let (rest, dialled) = (VecDeque::new(), callee.clone());
-            return Ok(Way { target, rest, callee, dialled, route: None, urgent: false });
+            return Ok(Way::to(Target::Account(account.clone()), callee));
+        }
+        if let (Callee::Phone { phone, .. }, Source::Trunk(_)) = (&incoming.callee, &incoming.source) {
+            return Ok(Way::to(Target::Phone(*phone), callee));
         }
         if let Source::Trunk(trunk) = incoming.source
             && let Some(plan) = config.trunk(trunk).and_then(|trunk| trunk.dialled.as_ref())
@@ -240,7 +258,7 @@ impl Calls {
         let route = way.route.and_then(|n| config.routes.get(n)).map(|route| &route.quota);
         let from = match source {
             Source::Trunk(trunk) => config.trunk(*trunk).map(|trunk| &trunk.quota),
-            Source::Account(_) => None,
+            Source::Account(_) | Source::Phone(_) => None,
         };
         let mut places = Places::default();
         for (quota, place) in [(from, &mut places.source), (route, &mut places.route)] {
@@ -270,6 +288,13 @@ impl Calls {
             (Side::Sip, Source::Trunk(trunk)) => {
                 config.trunk(*trunk).map(|trunk| (trunk.media(), trunk.codecs.clone()))?
             }
+            (Side::Sip, Source::Phone(phone)) => {
+                let web = match incoming.offer.as_deref() {
+                    Some(offer) => agree::stream(Kind::Web, offer).is_some(),
+                    None => phone.web,
+                };
+                self.core.of_phone(phone, web)?
+            }
             (Side::Sip, Source::Account(_)) => (Kind::Rtp(RealmId::default()), config.browser.clone()),
         };
         let inbound = self.core.half(incoming.leg, kind, allowed);
@@ -278,6 +303,11 @@ impl Calls {
             Target::Account(_) => {
                 let leg = self.core.mint.leg(Side::Web);
                 self.core.half(leg, Kind::Web, config.browser.clone())
+            }
+            Target::Phone(phone) => {
+                let (kind, allowed) = self.core.of_phone(&phone, phone.web)?;
+                let leg = self.core.mint.leg(Side::Sip);
+                self.core.half(leg, kind, allowed)
             }
         };
         Some((inbound, outbound))

@@ -41,10 +41,10 @@ impl Half {
     /// The codecs that this half's party may be heard in by `other`'s.
     pub(super) fn limit(&self, other: &Half, talking: bool) -> Vec<Codec> {
         // A browser's codecs are never narrowed before the answer.
-        if other.local.is_none() || (self.is_web() && !talking) {
+        if other.local.is_none() || (self.is_browser() && !talking) {
             return self.own();
         }
-        if !other.is_web() {
+        if !other.is_browser() {
             let mut codecs = other.all_codecs();
             if self.is_web() {
                 // A browser keeps its events of both clock rates, whatever the phone has.
@@ -82,21 +82,30 @@ impl Call {
             return;
         };
         let common = !accept(&asked.types, &half.limit(other, talking)).is_empty();
-        if half.is_web() {
-            if common {
-                self.on_web_offered(core, end, offer, asked.place);
-            } else {
-                self.refuse_change(core, end);
-            }
-            return;
-        }
         // The other party must know of another direction, or of codecs that it has not; a browser of neither.
         let same = asked.direction == half.party_direction();
-        if other.is_web() || (common && (same || !talking)) {
-            self.answer_change(core, end, offer);
-        } else {
-            self.relay(core, end, offer, &asked);
+        let alone = half.is_browser() || other.is_browser() || (common && (same || !talking));
+        match (half.is_web(), alone) {
+            (true, true) if common => self.on_web_offered(core, end, offer, asked.place),
+            (true, true) => self.refuse_change(core, end),
+            (true, false) => self.on_web_change(core, end, offer, &asked),
+            (false, true) => self.answer_change(core, end, offer),
+            (false, false) => self.relay(core, end, offer, &asked),
         }
+    }
+
+    /// A SIP phone with WebRTC media offers what the other party must know, too. New ICE credentials come first: what
+    /// they come with is answered here, and the other party hears of it afterwards.
+    fn on_web_change(&mut self, core: &mut Core, end: End, offer: Box<Session>, asked: &Asked) {
+        let half = self.half(end);
+        let role = half.our_role(&offer);
+        let remote = offer.media.get(asked.place).and_then(|media| agree::transport(&offer, media, role));
+        let Some(remote) = remote else { return self.refuse_change(core, end) };
+        if agree::restarts(half.described.as_ref(), &remote) {
+            return self.on_web_offered(core, end, offer, asked.place);
+        }
+        core.describe(half, remote);
+        self.relay(core, end, offer, asked);
     }
 
     /// A page was reloaded: whatever its predecessor was about to change is void, and numbers may mean something else.
@@ -149,7 +158,10 @@ impl Call {
     /// New ICE credentials stand: the browser's offer is answered with them.
     pub(super) fn on_restarted(&mut self, core: &mut Core, end: End) {
         match std::mem::replace(&mut self.half(end).pending, Pending::None) {
-            Pending::Theirs(offer) => self.answer_change(core, end, offer),
+            Pending::Theirs(offer) => {
+                self.answer_change(core, end, offer);
+                self.tell_direction(core, end);
+            }
             other => self.half(end).pending = other,
         }
     }
@@ -167,14 +179,14 @@ impl Call {
     fn answer_change(&mut self, core: &mut Core, end: End, offer: Box<Session>) {
         let talking = matches!(self.state, State::Talking(_));
         let (half, other) = self.halves(end);
-        let want = match (half.is_web(), other.is_web()) {
+        let want = match (half.is_browser(), other.is_browser()) {
             (true, _) => Direction::SendRecv,
             (false, true) => half.want(),
             (false, false) => other.party_direction(),
         };
         let mut limit = half.limit(other, talking);
         let standing = other.all_codecs();
-        if other.is_web()
+        if other.is_browser()
             && half.asked(&offer).is_some_and(|asked| !accept(&asked.types, &standing).is_empty())
         {
             // What the browser speaks now will do: no need to trouble it.
@@ -184,7 +196,7 @@ impl Call {
             self.refuse_change(core, end);
             return;
         }
-        if half.is_web() && !other.is_web() {
+        if half.is_browser() && !other.is_browser() {
             other.far = half.party_direction();
         }
         if half.is_sip() {
@@ -221,7 +233,7 @@ impl Call {
         let (half, other) = self.halves(end);
         let limit = half.limit(other, true);
         let usable: Vec<Payload> = half.usable().into_iter().filter(|p| limit.contains(&p.codec)).collect();
-        let want = if other.is_web() { half.wish() } else { other.party_direction() };
+        let want = if other.is_browser() { half.wish() } else { other.party_direction() };
         let offer = half.offer(usable, want);
         let offer = half.send(offer);
         half.pending = Pending::Ours(offer.clone(), Why::Asked);
@@ -336,7 +348,7 @@ impl Call {
             // It was taken back meanwhile: the other party hears how things really are.
             return self.tell_direction(core, end);
         };
-        let (limit, want) = (other.all_codecs(), other.party_direction());
+        let (limit, want) = (half.limit(other, true), other.party_direction());
         if !accept_change(core, half, other, offer, &limit, want) {
             self.refuse_change(core, end);
         }
@@ -357,8 +369,8 @@ impl Call {
     pub(super) fn tell_direction(&mut self, core: &mut Core, end: End) {
         let (half, other) = self.halves(end);
         let direction = half.party_direction();
-        if half.is_web()
-            || other.is_web()
+        if half.is_browser()
+            || other.is_browser()
             || other.pending != Pending::None
             || other.our_direction() == direction
         {
@@ -390,7 +402,7 @@ impl Call {
             return;
         }
         // A browser first: with it a change costs least.
-        let first = if self.outgoing.is_web() { End::Out } else { End::In };
+        let first = if self.outgoing.is_browser() { End::Out } else { End::In };
         for end in [first, first.other()] {
             let (half, other) = self.halves(end);
             if let Some(payloads) = half.unsettled(other) {
@@ -433,7 +445,7 @@ impl Half {
     pub(super) fn unsettled(&self, other: &Half) -> Option<Vec<Payload>> {
         let (ours, theirs) = (self.party_sends()?, other.party_sends()?);
         let deaf = !other.codecs().any(|codec| *codec == ours);
-        let near = self.is_web() && !other.is_web();
+        let near = self.is_browser() && !other.is_browser();
         let lacking = near && !self.codecs().any(|codec| *codec == theirs);
         let uneven = near && self.is_uneven(other);
         if !(deaf || lacking || uneven) {
@@ -496,7 +508,7 @@ fn accept_change(
     if !half.settle(answer.clone(), offer, asked.place) {
         return false;
     }
-    if !half.is_web() && other.is_web() {
+    if half.is_sip() && other.is_browser() {
         half.told = half.held;
         half.far_told = half.far;
         half.holds = !asked.direction.receives();
@@ -523,7 +535,7 @@ fn adopt(core: &mut Core, half: &mut Half, other: &Half, offer: Box<Session>, an
     if let Some(remote) = remote {
         core.describe(half, remote);
     }
-    if !half.is_web() && other.is_web() {
+    if half.is_sip() && other.is_browser() {
         let ours = half.our_direction();
         half.told = half.telling;
         half.far_told = half.far_telling;

@@ -183,7 +183,7 @@ impl Call {
             return None;
         }
         let payloads = with_parameters(payloads, &other.party_types());
-        let want = if other.is_web() { Direction::SendRecv } else { other.party_direction() };
+        let want = if other.is_browser() { Direction::SendRecv } else { other.party_direction() };
         let answer = half.answer(offer, asked.place, &payloads, asked.direction.answer(want));
         Some(half.send(answer))
     }
@@ -286,7 +286,8 @@ impl Call {
     fn answer_early(&mut self, core: &mut Core) -> Option<Box<Session>> {
         let State::Ringing(ringing) = &mut self.state else { return None };
         if let Some(offer) = ringing.offer.take() {
-            let (codecs, want) = (self.outgoing.all_codecs(), self.outgoing.party_direction());
+            let codecs = self.incoming.limit(&self.outgoing, true);
+            let want = self.outgoing.party_direction();
             return self.answer_caller(core, offer, &codecs, want);
         }
         let bare = self.incoming.local.is_none() && self.incoming.pending == Pending::None;

@@ -156,8 +156,15 @@ impl Half {
         }
     }
 
+    /// Whether its media is WebRTC.
     pub(super) fn is_web(&self) -> bool {
         self.kind == Kind::Web
+    }
+
+    /// Whether a page speaks for it, by the JSON API: one that asks for a hold by a word of its own, takes whatever it
+    /// has offered once, and is told what its user should see.
+    pub(super) fn is_browser(&self) -> bool {
+        self.leg.side() == Side::Web
     }
 
     pub(super) fn is_sip(&self) -> bool {

@@ -243,7 +243,7 @@ impl Half {
 
     fn tell_sound(&mut self, core: &mut Core, sound: Sound) {
         let told = self.pulse.sound.map(|old| (old.level, old.one_way));
-        if !self.is_web() || told == Some((sound.level, sound.one_way)) {
+        if !self.is_browser() || told == Some((sound.level, sound.one_way)) {
             return;
         }
         self.pulse.sound = Some(sound);

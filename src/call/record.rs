@@ -61,11 +61,13 @@ impl fmt::Display for Record {
         match &self.source {
             Source::Trunk(trunk) => write!(f, " source=trunk{}", trunk.0)?,
             Source::Account(account) => write!(f, " source={}", User(account.name()))?,
+            Source::Phone(phone) => write!(f, " source=phone{:x}", phone.id)?,
         }
         write!(f, " from={} to={}", User(&self.caller.user), User(&self.callee.user))?;
         match &self.target {
             Some(Target::Trunk(trunk)) => write!(f, " target=trunk{}", trunk.0)?,
             Some(Target::Account(account)) => write!(f, " target={}", User(account.name()))?,
+            Some(Target::Phone(phone)) => write!(f, " target=phone{:x}", phone.id)?,
             None => {}
         }
         let waited = self.answered.unwrap_or(self.ended).saturating_sub(self.started);

@@ -170,8 +170,9 @@ impl Route {
     /// What it says to a call, where it is not for it.
     fn mismatch(&self, asked: &Asked<'_>, known: bool) -> Option<&'static str> {
         let comes = match (&self.from, asked.source) {
-            (RouteFrom::Any, _) | (RouteFrom::Accounts, Source::Account(_)) => true,
+            (RouteFrom::Any, _) | (RouteFrom::Accounts, Source::Account(_) | Source::Phone(_)) => true,
             (RouteFrom::Browsers, Source::Account(_)) => asked.side == Side::Web,
+            (RouteFrom::Phones, Source::Phone(_)) => true,
             (RouteFrom::Phones, Source::Account(_)) => asked.side == Side::Sip,
             (RouteFrom::Tokens, Source::Account(_)) => !known,
             (RouteFrom::Account(wanted), Source::Account(account)) => wanted == account,
@@ -208,7 +209,12 @@ impl Config {
         if let Some(n) = matching {
             return Some(Found { route: Some(n), to: self.routes.get(n)?.to.clone() });
         }
-        let Source::Account(account) = asked.source else { return None };
+        let account = match asked.source {
+            Source::Account(account) => account,
+            // Its own SIP server knows it, and nobody else.
+            Source::Phone(phone) => return Some(Found { route: None, to: RouteTo::Trunk(phone.trunk) }),
+            Source::Trunk(_) => return None,
+        };
         let home = asked.home.or_else(|| self.homes.get(account).copied()).or(self.default_trunk)?;
         Some(Found { route: None, to: RouteTo::Trunk(home) })
     }

@@ -69,10 +69,10 @@ impl Call {
         // A browser's offer was answered already where another trunk was tried before.
         let basis = offer.as_deref().or(self.incoming.remote.as_deref());
         let (wished, direction) = self.wished(basis);
-        if self.incoming.is_web() && !self.outgoing.is_web() {
+        if self.incoming.is_browser() && !self.outgoing.is_browser() {
             (self.outgoing.far, self.outgoing.far_told) = (direction, direction);
         }
-        if self.incoming.is_web()
+        if self.incoming.is_browser()
             && let Some(offer) = offer.take()
         {
             // All that browser and policy share, so that ICE and DTLS come up while it rings.
@@ -88,7 +88,7 @@ impl Call {
         self.outgoing.signalled = true;
         let late = match &self.facts.target {
             Target::Trunk(trunk) => core.config.trunk(*trunk).is_some_and(|trunk| trunk.late_offer),
-            Target::Account(_) => false,
+            Target::Account(_) | Target::Phone(_) => false,
         };
         let dial = self.dial(dialled.clone(), late);
         core.leg(Command::Dial(Box::new(dial)));
@@ -104,7 +104,7 @@ impl Call {
             _ => None,
         };
         // A browser is no part of a network that may know what the caller hides (RFC 3323).
-        let hidden = self.outgoing.is_web() && self.facts.carried.privacy.hides_caller();
+        let hidden = self.outgoing.is_browser() && self.facts.carried.privacy.hides_caller();
         let caller = if hidden { Party::default() } else { self.facts.caller.clone() };
         Dial {
             leg: self.outgoing.leg,
@@ -118,6 +118,7 @@ impl Call {
             hops: self.facts.hops,
             data: self.facts.data.clone(),
             carried: self.facts.carried.clone(),
+            with: Some(self.incoming.leg),
         }
     }
 
@@ -221,13 +222,13 @@ impl Call {
             let half = self.half(end);
             // Who answered an offer that is only to receive doesn't hold.
             let asked = end == End::In || half.our_direction().sends();
-            half.holds = !half.is_web() && asked && !half.party_direction().receives();
+            half.holds = half.is_sip() && asked && !half.party_direction().receives();
         }
     }
 
     /// A called browser may go another way than it was offered: where that was both ways, it is what it wants.
     fn note_far(&mut self) {
-        if !self.outgoing.is_web() || self.incoming.is_web() {
+        if !self.outgoing.is_browser() || self.incoming.is_browser() {
             return;
         }
         if self.outgoing.our_direction() == Direction::SendRecv {
@@ -242,7 +243,7 @@ impl Call {
     /// early media (RFC 6337 section 3.1.1); our offer where the caller made none.
     fn final_answer(&mut self, core: &mut Core) -> Result<Option<Box<Session>>, ()> {
         if let Some(local) = &self.incoming.local {
-            return Ok((!self.incoming.is_web()).then(|| local.clone()));
+            return Ok(self.incoming.is_sip().then(|| local.clone()));
         }
         if let Pending::Ours(_, Why::Asked) = self.incoming.pending {
             // Our offer went out with early media.
@@ -250,7 +251,7 @@ impl Call {
         }
         let State::Ringing(ringing) = &mut self.state else { return Err(()) };
         if let Some(offer) = ringing.offer.take() {
-            let (codecs, want) = (self.outgoing.all_codecs(), self.outgoing.party_direction());
+            let (codecs, want) = (self.incoming.limit(&self.outgoing, true), self.outgoing.party_direction());
             return self.answer_caller(core, offer, &codecs, want).map(Some).ok_or(());
         }
         Ok(Some(self.offer_caller()))

@@ -45,11 +45,11 @@ impl Facts {
     pub(super) fn accounts(&self) -> impl Iterator<Item = &Account> {
         let caller = match &self.source {
             Source::Account(account) => Some(account),
-            Source::Trunk(_) => None,
+            Source::Trunk(_) | Source::Phone(_) => None,
         };
         let callee = match &self.target {
             Target::Account(account) => Some(account),
-            Target::Trunk(_) => None,
+            Target::Trunk(_) | Target::Phone(_) => None,
         };
         caller.into_iter().chain(callee)
     }

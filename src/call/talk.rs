@@ -43,14 +43,14 @@ impl Call {
     pub(super) fn on_hold(&mut self, core: &mut Core, end: End, on: bool) {
         let talking = matches!(self.state, State::Talking(_));
         let (half, other) = self.halves(end);
-        if !talking || !half.is_web() {
+        if !talking || !half.is_browser() {
             let outcome = Err(Cause::Rejected.into());
             core.leg(Command::Hold { leg: half.leg, on, outcome });
             return;
         }
         half.asking = Some(on);
         other.held = on;
-        if other.is_web() {
+        if other.is_browser() {
             // Nobody to be told: media alone is stopped.
             other.told = on;
         }
@@ -62,7 +62,7 @@ impl Call {
     pub(super) fn tell_holds(&mut self, core: &mut Core) {
         for end in [End::In, End::Out] {
             let (half, other) = self.halves(end);
-            if !half.is_web() {
+            if !half.is_browser() {
                 continue;
             }
             let so = |on: &mut bool| other.pending == Pending::None && *on == other.told && *on == other.held;
@@ -113,7 +113,7 @@ impl Call {
         // What is told before the answer is for the one that rings, and no key: those go as media.
         let early = matches!(*notice, Notice::Control(_) | Notice::Body { .. });
         let may = match *notice {
-            Notice::Control(_) => half.is_sip() && other.is_web(),
+            Notice::Control(_) => half.is_sip() && other.is_browser(),
             Notice::Held(_) => false,
             Notice::Digit(_) | Notice::Body { .. } => true,
         };
@@ -128,7 +128,7 @@ impl Call {
         core.counters.informed += 1;
         let mut notice = notice;
         if let Notice::Body { receipt: Some(receipt), .. } = *notice
-            && other.is_web()
+            && other.is_browser()
         {
             // A browser refuses nothing.
             core.leg(Command::Told { leg: half.leg, receipt, outcome: Ok(()) });
@@ -141,7 +141,7 @@ impl Call {
             digit.sounds = true;
             let (digit, duration) = (digit.digit, digit.duration);
             core.media(media::Command::Press { leg: other.leg, digit, duration });
-            if !other.is_web() {
+            if !other.is_browser() {
                 return;
             }
         }
@@ -157,7 +157,7 @@ impl Call {
         (digit, duration): (char, Duration),
         forwarded: bool,
     ) {
-        let web = self.half(end.other()).is_web();
+        let web = self.half(end.other()).is_browser();
         if matches!(self.state, State::Talking(_)) && (web || !forwarded) {
             let digit = Digit { digit, duration, sounds: forwarded, spelled: false };
             self.on_inform(core, end, Box::new(Notice::Digit(digit)));

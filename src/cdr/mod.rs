@@ -62,6 +62,7 @@ impl Writer {
         let source = match &record.source {
             Source::Trunk(trunk) => self.trunk(*trunk),
             Source::Account(_) => "user".to_owned(),
+            Source::Phone(_) => "phone".to_owned(),
         };
         let until = record.answered.unwrap_or(record.ended);
         let mut fields = vec![
@@ -82,6 +83,7 @@ impl Writer {
         let target = match &record.target {
             Some(Target::Trunk(trunk)) => self.trunk(*trunk).into(),
             Some(Target::Account(_)) => "user".into(),
+            Some(Target::Phone(_)) => "phone".into(),
             None => Value::Null,
         };
         fields.insert(5, ("target", target));

@@ -36,6 +36,7 @@ impl Check<'_> {
         self.trunks()?;
         self.users()?;
         self.secrets()?;
+        self.phones()?;
         self.routes()
     }
 
@@ -160,6 +161,16 @@ impl Check<'_> {
 
     fn at(&self, wrong: &Wrong) -> Error {
         Error::at(self.file, self.text, wrong.at, wrong.what.as_str())
+    }
+
+    fn phones(&self) -> Result<(), Error> {
+        if let Some(trunk) = &self.parsed.phones.trunk {
+            self.trunk_exists(trunk, "trunk")?;
+        }
+        match super::phones::wrong(self.parsed) {
+            Some((span, what)) => Err(Error::at(self.file, self.text, span.start, what)),
+            None => Ok(()),
+        }
     }
 
     fn trunk_exists(&self, name: &Spanned<String>, key: &str) -> Result<(), Error> {

@@ -32,6 +32,8 @@ pub struct File {
     pub log: Log,
     /// What is kept of calls for `bridgehead trace`.
     pub trace: Trace,
+    /// SIP phones that register through the gateway.
+    pub phones: super::Phones,
     /// SIP servers and carriers.
     pub trunk: Vec<Trunk>,
     /// Browser users.

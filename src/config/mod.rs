@@ -6,6 +6,7 @@ mod cores;
 mod dialogs;
 mod error;
 mod file;
+mod phones;
 mod plan;
 mod print;
 mod route;
@@ -18,6 +19,7 @@ pub use file::{
     ADMIN, Admin, Calls, Dtls, File, Http, Level, Limits, Log, LogFormat, Media, Sip, Trace, Transport,
     Trunk, User,
 };
+pub use phones::Phones;
 pub use plan::plan;
 pub use print::print;
 pub use route::{Member, Rewrite, Route};

@@ -52,7 +52,7 @@ pub fn plan(file: &File, shards: u8, identity: webrtc::Identity) -> shard::Confi
             ..shard::TraceCaps::default()
         },
         connection: Arc::new(http::Config::default()),
-        sip: Arc::new(sip_of(file)),
+        sip: Arc::new(sip_of(file, shards)),
         signal: Arc::new(signal_of(file, shards)),
         call: Arc::new(call_of(file, shards)),
         webrtc: Arc::new(webrtc_of(file, shards, identity)),
@@ -131,7 +131,7 @@ fn session_policy(trunk: &Trunk) -> sip::SessionPolicy {
     }
 }
 
-fn sip_of(file: &File) -> sip::Config {
+fn sip_of(file: &File, shards: u8) -> sip::Config {
     let trunk = |trunk: &Trunk| {
         let credentials = (!trunk.username.is_empty()).then(|| sip::Credentials {
             user: trunk.username.clone(),
@@ -161,6 +161,7 @@ fn sip_of(file: &File) -> sip::Config {
         accounts: accounts(file),
         attach: attach(file),
         user_agent: file.sip.user_agent.clone(),
+        phones: super::phones::plan(file, shards),
         ..sip::Config::default()
     }
 }

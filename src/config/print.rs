@@ -160,6 +160,13 @@ fn bounds(lines: &mut Lines, file: &File) {
     lines.raw("enabled", file.trace.enabled);
     lines.raw("entries", file.trace.entries);
     lines.raw("calls", file.trace.calls);
+    lines.table("[phones]");
+    lines.maybe("trunk", file.phones.trunk.as_ref().map(toml::Spanned::get_ref));
+    lines.raw("domains", list(file.phones.domains.iter().map(toml::Spanned::get_ref)));
+    lines.raw("transports", list(file.phones.transports.iter().map(toml::Spanned::get_ref)));
+    lines.raw("udp_expires_s", file.phones.udp_expires_s.get_ref());
+    lines.raw("keepalive_s", file.phones.keepalive_s.get_ref());
+    lines.raw("limit", file.phones.limit);
 }
 
 fn trunks_and_users(lines: &mut Lines, file: &File) {

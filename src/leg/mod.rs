@@ -56,6 +56,17 @@ pub struct Party {
     pub display: String,
 }
 
+/// A SIP phone that is registered through us. Only the SIP room knows more of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Phone {
+    /// Its registration, as the SIP room numbers it. It may be gone when it is called.
+    pub id: u64,
+    /// The SIP server at which it is registered.
+    pub trunk: TrunkId,
+    /// It speaks from a browser (SIP over WebSocket): its media is WebRTC unless its offer says otherwise.
+    pub web: bool,
+}
+
 /// Where a leg came from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Source {
@@ -63,6 +74,8 @@ pub enum Source {
     Trunk(TrunkId),
     /// A signed-in browser user.
     Account(Account),
+    /// A SIP phone that is registered through us.
+    Phone(Phone),
 }
 
 /// Whom a leg asks for.
@@ -70,6 +83,13 @@ pub enum Source {
 pub enum Callee {
     /// A browser user of this gateway (an inbound INVITE to a contact that we registered).
     Account(Account),
+    /// A SIP phone of this gateway (an inbound INVITE to the contact under which it is registered).
+    Phone {
+        /// Which.
+        phone: Phone,
+        /// Its address of record.
+        party: Party,
+    },
     /// A user name or number, to be routed; `host` is set only where the caller wrote one.
     Dialled(Party),
 }
@@ -133,6 +153,9 @@ pub struct Dial {
     pub data: Data,
     /// What else goes with it.
     pub carried: Box<Carried>,
+    /// The leg that it is dialled for and will be joined to: credentials that a SIP phone sends are passed on to the
+    /// server that asked for them.
+    pub with: Option<LegId>,
 }
 
 /// Where an outgoing leg goes.
@@ -142,6 +165,8 @@ pub enum Target {
     Trunk(TrunkId),
     /// To all sessions of a browser user; the first answer wins.
     Account(Account),
+    /// Down the flow by which a SIP phone is registered.
+    Phone(Phone),
 }
 
 /// From a signalling room to the call machine.

@@ -75,6 +75,7 @@ fn process(page: &mut Page, node: &Node, shards: &[Snapshot]) {
 fn browsers(page: &mut Page, shards: &[Snapshot]) {
     page.one(&names::SESSIONS, gauge(shards, "sessions"));
     page.one(&names::REGISTRATIONS, gauge(shards, "registrations"));
+    page.one(&names::PHONES, gauge(shards, "phones"));
     page.one(&names::CONNECTIONS, shards.iter().map(|shard| shard.connections).sum::<usize>() as f64);
     page.one(&names::HANDSHAKES, gauge(shards, "handshakes"));
 }

@@ -50,6 +50,11 @@ pub const SESSIONS: Metric =
 /// Registrations.
 pub const REGISTRATIONS: Metric =
     gauge("bridgehead_registrations", "Users that are, or try to be, registered at a SIP server.");
+/// Phones.
+pub const PHONES: Metric = gauge(
+    "bridgehead_phones",
+    "SIP phones that are registered through the gateway, just lost ones included.",
+);
 /// Connections.
 pub const CONNECTIONS: Metric = gauge("bridgehead_connections", "HTTP and WebSocket connections.");
 /// Handshakes.
@@ -143,6 +148,7 @@ pub const ALL: &[Metric] = &[
     FILES,
     SESSIONS,
     REGISTRATIONS,
+    PHONES,
     CONNECTIONS,
     HANDSHAKES,
     CALLS,

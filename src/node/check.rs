@@ -104,6 +104,10 @@ pub(super) fn ports(file: &File, cores: &[u16]) -> String {
     for trunk in &file.trunk {
         line("trunk", format!("{} at {}", trunk.name.get_ref(), trunk.address));
     }
+    if let Some(trunk) = &file.phones.trunk {
+        let names: Vec<_> = file.phones.transports.iter().map(|name| name.get_ref().as_str()).collect();
+        line("phones", format!("register at {} by {}", trunk.get_ref(), names.join(", ")));
+    }
     line("users", file.user.len().to_string());
     text.trim_end().to_owned()
 }

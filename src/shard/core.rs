@@ -322,6 +322,7 @@ impl Core {
         [
             ("sessions", self.hub.sessions()),
             ("registrations", self.stack.registered()),
+            ("phones", self.stack.phones()),
             ("dialogs", self.stack.dialogs()),
             ("transactions", clients + servers),
             ("peers", self.peers.len()),

@@ -120,7 +120,8 @@ impl Core {
             self.counters.stray += 1;
             return;
         };
-        let home = if self.shards > 1 { sip::home(data, self.shards) } else { self.shard };
+        let guest = Some(&flow).filter(|flow| self.shards > 1 && self.config.sip.is_guest(flow));
+        let home = if self.shards > 1 { sip::home(data, self.shards, guest) } else { self.shard };
         if home == self.shard {
             self.traces.sip(now, Way::In, remote, data);
             self.stack.handle_input(now, sip::Input::Message { flow, data });

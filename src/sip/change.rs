@@ -188,6 +188,15 @@ impl Stack {
                 let turn = (offering.glares, offering.tries + 1, false);
                 self.send_change(now, key, offering.offer, turn);
             }
+            401 | 407 => {
+                // It waits for the credentials of the phone on whose behalf it went.
+                if let Some(leg) = self.legs.get_mut(key) {
+                    leg.change = Change::Offering(offering);
+                }
+                if !self.pass_challenge(now, key, (message, code), flow.remote.ip()) {
+                    self.forget_offer(key, code);
+                }
+            }
             422 if raised && offering.tries < 3 => {
                 let turn = (offering.glares, offering.tries + 1, false);
                 self.send_change(now, key, offering.offer, turn);
@@ -214,6 +223,27 @@ impl Stack {
         let Some(up) = leg.up().filter(|up| up.ack.is_none()) else { return };
         if let Some(offer) = up.queued.take() {
             self.send_offer(now, key, offer, 0);
+        }
+    }
+
+    /// An offer that was challenged is refused.
+    pub(super) fn forget_offer(&mut self, key: LegKey, code: u16) {
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        let id = leg.id;
+        if matches!(leg.change, Change::Offering(_)) {
+            leg.change = Change::Idle;
+            self.refused(id, Reason::from_code(code));
+        }
+    }
+
+    /// An offer that was challenged goes out again.
+    pub(super) fn offer_again(&mut self, now: Now, key: LegKey) {
+        let Some(leg) = self.legs.get_mut(key) else { return };
+        match std::mem::replace(&mut leg.change, Change::Idle) {
+            Change::Offering(Offering { offer, tries, glares, .. }) => {
+                self.send_change(now, key, offer, (glares, tries.saturating_add(1), false));
+            }
+            other => leg.change = other,
         }
     }
 
@@ -283,7 +313,7 @@ impl Stack {
     }
 
     pub(super) fn on_reinvite(&mut self, now: Now, request: &Request<'_, '_>, place: (LegKey, usize)) {
-        if self.may_offer(now, request, place) {
+        if !self.on_change_again(now, request, place) && self.may_offer(now, request, place) {
             self.take_offer(now, request, place, By::Invite);
         }
     }
@@ -293,8 +323,9 @@ impl Stack {
             return self.on_early_update(now, request, (key, fork));
         }
         if !request.message.body().is_empty() {
-            if self.may_offer(now, request, (key, fork)) {
-                self.take_offer(now, request, (key, fork), By::Update);
+            let place = (key, fork);
+            if !self.on_change_again(now, request, place) && self.may_offer(now, request, place) {
+                self.take_offer(now, request, place, By::Update);
             }
             return;
         }

@@ -1,8 +1,8 @@
 //! What the stack is told at its start: trunks, timers, bounds, policies.
 
-use super::{Hop, Registration, Secret};
+use super::{Flow, Hop, Phones, Registration, Secret, Transport};
 use crate::base::{Map, RealmId};
-use crate::leg::{Account, Attach};
+use crate::leg::{Account, Attach, TrunkId};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -25,6 +25,32 @@ pub struct Config {
     pub strangers: Strangers,
     /// Registration upstream.
     pub registration: Renewal,
+    /// SIP phones that may register through us; none where absent.
+    pub phones: Option<Phones>,
+}
+
+impl Config {
+    /// The trunk that may speak from this address. One address can be several trunks': the port tells them apart, then
+    /// the transport, else the first wins. None speaks by WebSocket.
+    pub fn trunk_at(&self, flow: &Flow) -> Option<TrunkId> {
+        if matches!(flow.transport, Transport::Ws | Transport::Wss) {
+            return None;
+        }
+        let trunks = || self.trunks.iter().enumerate().filter(|(_, trunk)| trunk.realm == flow.realm);
+        let sources = || trunks().filter(|(_, trunk)| trunk.is_source(flow.remote.ip()));
+        let kin = |transport: Transport| transport == flow.transport;
+        let exact = trunks().find(|(_, trunk)| trunk.hop.address == flow.remote && kin(trunk.hop.transport));
+        let exact = exact.or_else(|| trunks().find(|(_, trunk)| trunk.hop.address == flow.remote));
+        let alike = || sources().find(|(_, trunk)| kin(trunk.hop.transport));
+        let found = exact.or_else(alike).or_else(|| sources().next());
+        found.map(|(n, _)| TrunkId(n as u16))
+    }
+
+    /// Whether a message of this flow may be a phone's.
+    pub fn is_guest(&self, flow: &Flow) -> bool {
+        let admits = |phones: &Phones| phones.transports.contains(&flow.transport);
+        self.phones.as_ref().is_some_and(admits) && self.trunk_at(flow).is_none()
+    }
 }
 
 /// A SIP server or carrier.

@@ -69,5 +69,21 @@ counters! {
         progress_dropped,
         /// Answers of forks that came too late, and were acknowledged and ended.
         late_answers,
+        /// REGISTERs of phones that were passed on, or sent for them.
+        phone_registers,
+        /// Those that were answered here, the server being asked no more often than it wants.
+        phone_refreshes,
+        /// Refused, as there were too many phones.
+        full_phones,
+        /// Not answered, as their source sends too many.
+        phones_throttled,
+        /// Requests of phones whose password we ask for ourselves that had none, or a wrong one.
+        phones_unauthorised,
+        /// Phones that could not be reached any more.
+        phones_lost,
+        /// Those that came back before the server forgot them.
+        phones_found,
+        /// Challenges that were passed on to phones.
+        challenges_passed,
     }
 }

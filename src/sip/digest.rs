@@ -249,7 +249,13 @@ impl Challenge {
     }
 
     /// RFC 7616 section 3.4.1.
-    fn response(&self, credentials: &Credentials, request: Request<'_>, cnonce: &str, count: u32) -> String {
+    pub(super) fn response(
+        &self,
+        credentials: &Credentials,
+        request: Request<'_>,
+        cnonce: &str,
+        count: u32,
+    ) -> String {
         let h = |parts: &[&[u8]]| self.algorithm.hex(parts);
         let colon: &[u8] = b":";
         let (realm, nonce, cnonce) = (self.realm.as_bytes(), self.nonce.as_bytes(), cnonce.as_bytes());

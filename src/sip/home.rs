@@ -3,7 +3,8 @@
 //! Every branch and tag that we mint carries our shard's number as two hexadecimal digits: in a branch after the magic
 //! cookie, in a tag at its start.
 
-use crate::base::{Random, ShardId};
+use super::{Flow, Transport};
+use crate::base::{Key as _, Random, ShardId};
 use crate::leg::{self, Account};
 use sip_codec::{Key, Method, Name, Replaces};
 
@@ -11,6 +12,8 @@ use sip_codec::{Key, Method, Name, Replaces};
 const COOKIE: &str = "z9hG4bK";
 /// What the user part of a contact that we registered begins with.
 const OURS: &str = "u.";
+/// And of one that we registered for a phone: our shard and a random part follow.
+const PHONE: &str = "p.";
 
 /// A branch of ours.
 pub(super) fn branch(shard: ShardId, random: &mut Random) -> String {
@@ -66,25 +69,48 @@ pub(super) fn account(user: &str) -> Option<Account> {
     (prefix.eq_ignore_ascii_case(OURS) && !name.is_empty()).then(|| Account::from(name))
 }
 
+/// The user part of a contact for a phone that registers through us.
+pub(super) fn phone(shard: ShardId, random: &mut Random) -> String {
+    format!("{PHONE}{:02x}{}", shard.0, random.token(20))
+}
+
+/// Whether a contact with this user part is one that we registered for a phone.
+pub(super) fn is_phone(user: &str) -> bool {
+    user.strip_prefix(PHONE).is_some_and(|rest| of_tag(rest, u8::MAX).is_some())
+}
+
+/// The shard, of `shards`, that knows the phones of this flow: that of the connection; over UDP whatever its address says,
+/// so that all that comes from one phone meets.
+fn of_guest(flow: &Flow, shards: u8) -> ShardId {
+    match flow.transport {
+        Transport::Udp => leg::home_of(flow.remote.to_string().as_bytes(), shards),
+        _ => flow.id.shard(),
+    }
+}
+
 /// The shard, of `shards`, on which this message's state lives.
 ///
 /// Responses go by our branch; requests within a dialog by our To tag (their CANCEL has it too); an INVITE with
 /// Replaces by our tag inside; requests to a contact that we registered by its account; all others by Call-ID, so
 /// that retransmissions, merged requests, CANCEL, ACK and the retry after a challenge meet their first. A number of a
-/// shard that doesn't exist counts as none: whoever gets the message finds nothing and answers 481.
-pub fn home(data: &[u8], shards: u8) -> ShardId {
+/// shard that doesn't exist counts as none: whoever gets the message finds nothing and answers 481. What may come from a
+/// phone ([`super::Config::is_guest`]) brings its flow along, which then takes the Call-ID's place.
+pub fn home(data: &[u8], shards: u8, guest: Option<&Flow>) -> ShardId {
     let message = match sip_codec::Message::parse(data) {
         Ok(message) => message,
         // What was converted is UTF-8: this goes no deeper.
         Err(sip_codec::Error::NotUtf8) if let Some(data) = sip_codec::from_latin1(data) => {
-            return home(&data, shards);
+            return home(&data, shards, guest);
         }
         Err(_) => return leg::home_of(b"", shards),
     };
     let Ok(key) = Key::read(&message) else {
         return leg::home_of(message.call_id().unwrap_or("").as_bytes(), shards);
     };
-    let by_call = || leg::home_of(key.call_id.as_bytes(), shards);
+    let by_call = || match guest {
+        Some(flow) => of_guest(flow, shards),
+        None => leg::home_of(key.call_id.as_bytes(), shards),
+    };
     if !key.is_request {
         return of_branch(key.branch, shards).unwrap_or_else(by_call);
     }
@@ -95,6 +121,10 @@ pub fn home(data: &[u8], shards: u8) -> ShardId {
         .header(Name::Replaces)
         .and_then(|value| Replaces::parse(value).ok())
         .and_then(|replaces| of_tag(replaces.to_tag, shards));
-    let registered = || Some(account(message.uri().ok()?.user?)?.home(shards));
+    let registered = || {
+        let user = message.uri().ok()?.user.filter(|_| guest.is_none())?;
+        let phone = || of_tag(user.strip_prefix(PHONE)?, shards);
+        account(user).map(|account| account.home(shards)).or_else(phone)
+    };
     replaced.or_else(registered).unwrap_or_else(by_call)
 }

@@ -43,7 +43,8 @@ fn merge_of(message: &Message<'_>) -> Option<Vec<u8>> {
         return Some(Vec::new());
     }
     let (from, cseq) = (message.from().ok()?, message.cseq().ok()?);
-    let user = message.uri().ok().and_then(|uri| uri.user).filter(|user| home::account(user).is_some());
+    let ours = |user: &&str| home::account(user).is_some() || home::is_phone(user);
+    let user = message.uri().ok().and_then(|uri| uri.user).filter(ours);
     let (call, tag) = (message.call_id().ok()?, from.tag().unwrap_or(""));
     Some(format!("{call}|{tag}|{cseq}|{}", user.unwrap_or("")).into_bytes())
 }
@@ -96,12 +97,12 @@ impl Stack {
         if message.to().is_ok_and(|to| to.tag().is_some()) {
             return self.on_in_dialog(now, &request);
         }
-        let Some(trunk) = self.trunk_of(&flow) else { return self.rebuff(now, &request) };
+        let Some(trunk) = self.trunk_of(&flow) else { return self.on_guest(now, &request) };
         if self.is_unsupported(&request) {
             return;
         }
         match method {
-            Method::Invite => self.on_invite(now, &request, trunk),
+            Method::Invite => self.on_invite(now, &request, trunk, None),
             Method::Options => self.on_options(&request),
             Method::Bye | Method::Update | Method::Info | Method::Prack | Method::Notify => {
                 self.refuse(&request, 481, &[]);
@@ -111,7 +112,7 @@ impl Stack {
     }
 
     /// A request from an address that belongs to no trunk.
-    fn rebuff(&mut self, now: Now, request: &Request<'_, '_>) {
+    pub(super) fn rebuff(&mut self, now: Now, request: &Request<'_, '_>) {
         self.counters.strangers += 1;
         if self.config.strangers == Strangers::Ignore {
             return;
@@ -125,7 +126,7 @@ impl Stack {
     }
 
     /// 420 where an extension is required that we don't have (section 8.2.2.3).
-    fn is_unsupported(&mut self, request: &Request<'_, '_>) -> bool {
+    pub(super) fn is_unsupported(&mut self, request: &Request<'_, '_>) -> bool {
         let options = unsupported(request.message);
         if !options.is_empty() {
             self.refuse(request, 420, &[(Name::Unsupported, &options)]);
@@ -134,7 +135,7 @@ impl Stack {
     }
 
     /// 405 for methods that we know and don't do, 501 for others.
-    fn refuse_method(&mut self, request: &Request<'_, '_>) {
+    pub(super) fn refuse_method(&mut self, request: &Request<'_, '_>) {
         let code = if matches!(request.method, Method::Other(_)) { 501 } else { 405 };
         self.refuse(request, code, &[(Name::Allow, ALLOW)]);
     }
@@ -145,14 +146,14 @@ impl Stack {
         self.answer_statelessly(request, code, headers);
     }
 
-    fn answer_statelessly(&mut self, request: &Request<'_, '_>, code: u16, headers: Headers<'_>) {
+    pub(super) fn answer_statelessly(&mut self, request: &Request<'_, '_>, code: u16, headers: Headers<'_>) {
         if request.method == Method::Ack {
             return;
         }
         // Our tag must be the same each time (section 8.2.7), and an attacker must not guess those of dialogs.
         let tag = format!("{:02x}s{:016x}", self.shard.0, Seeded::default().hash_one(&request.key));
         let answer = Answer { code, tag: &tag, headers, server: &self.config.user_agent, body: None };
-        let flow = write::way_back(request.flow, request.message);
+        let flow = self.way_back(request);
         if let Some(data) = answer.write(request.message, request.flow.remote) {
             self.out.push_back(Output::Send { flow, data });
         }
@@ -161,7 +162,7 @@ impl Stack {
     /// Begins a server transaction with a tag of ours; says 503 where there are too many.
     pub(super) fn serve(&mut self, request: &Request<'_, '_>, tag: &str) -> Option<ServerId> {
         let begin = Begin {
-            flow: write::way_back(request.flow, request.message),
+            flow: self.way_back(request),
             key: &request.key,
             merge: &request.merge,
             invite: request.method == Method::Invite,
@@ -176,6 +177,15 @@ impl Stack {
         server
     }
 
+    /// Where the answer to a request goes. A phone behind a NAT may not know that it must ask for that (RFC 3581): it
+    /// hears where it speaks from.
+    fn way_back(&self, request: &Request<'_, '_>) -> Flow {
+        if self.config.is_guest(&request.flow) {
+            return request.flow;
+        }
+        write::way_back(request.flow, request.message)
+    }
+
     /// Answers at once, with a transaction behind the answer.
     pub(super) fn reply(&mut self, now: Now, request: &Request<'_, '_>, code: u16, headers: Headers<'_>) {
         let tag = home::tag(self.shard, &mut self.random);
@@ -185,7 +195,7 @@ impl Stack {
     }
 
     /// What we can do (section 11.2). Without state: pings are many, and their answer is always the same.
-    fn on_options(&mut self, request: &Request<'_, '_>) {
+    pub(super) fn on_options(&mut self, request: &Request<'_, '_>) {
         let headers = [
             (Name::Allow, ALLOW),
             (Name::Accept, SDP),
@@ -215,6 +225,7 @@ impl Stack {
             return;
         }
         let cseq = request.message.cseq().map_or(0, |cseq| cseq.number);
+        self.note_phone(key, request);
         let Some(leg) = self.legs.get_mut(key) else { return };
         let over = matches!(leg.state, State::Over) || leg.dialogs[fork].ended;
         // With a transaction, else the same request gets another answer when it comes again (section 8.2.7).

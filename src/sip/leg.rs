@@ -5,6 +5,7 @@ use super::config::Credentials;
 use super::dialog::Dialog;
 use super::digest;
 use super::inform::Words;
+use super::phones::Line;
 use super::reliable::Reliable;
 use super::session_timer::{Asked, Clock};
 use super::transaction::{ClientId, ServerId, keys};
@@ -41,7 +42,7 @@ pub(super) enum Purpose {
 /// What a leg waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Tick {
-    /// The first response to our INVITE.
+    /// The first response to our INVITE; a challenged phone's coming back.
     Deadline,
     /// The answer to our INVITE, or to our re-INVITE.
     Ring,
@@ -95,6 +96,8 @@ pub(super) struct Leg {
     /// Client transactions that run.
     pub open: u32,
     pub timers: [Option<TimerId>; TICKS],
+    /// What it has to do with phones.
+    pub line: Option<Box<Line>>,
 }
 
 /// What the far side can do, as its last message that says so says.

@@ -167,6 +167,10 @@ impl Stack {
     pub(super) fn onward(&mut self, key: LegKey, place: Place) -> Option<Flow> {
         let leg = self.legs.get(key)?;
         let (flow, trunk_id) = (leg.flow, leg.trunk);
+        if leg.phone().is_some() {
+            // A phone is reached by the flow that it made, or not at all.
+            return self.links.is_live(&flow).then_some(flow);
+        }
         let trunk = self.config.trunks.get(usize::from(trunk_id.0)).map(|trunk| trunk.hop.clone())?;
         let address = place.address.filter(|address| address.is_ipv4() == flow.remote.is_ipv4());
         let live = self.links.is_live(&flow);
@@ -202,11 +206,15 @@ impl Stack {
         for gone in self.table.handle_unsent(now, flow, &mut self.out) {
             self.on_gone(now, gone);
         }
+        self.on_flow_lost(now, flow);
     }
 
     /// A message that was to go by a connection that is gone: the way of a response by section 18.2.2 of RFC 3261. A
     /// request has failed already, and its ACK is asked for again.
     pub(super) fn redirect(&mut self, flow: &Flow, data: &[u8]) -> Option<Flow> {
+        if self.config.is_guest(flow) {
+            return None;
+        }
         let via = Message::parse(data).ok().filter(|message| message.code().is_some())?;
         let via = via.via().ok()?;
         let port = via.port.filter(|port| *port != 0).unwrap_or(flow.transport.port());

@@ -18,6 +18,7 @@ mod invite;
 mod leg;
 mod links;
 mod multipart;
+mod phones;
 mod register;
 mod reliable;
 mod session_timer;
@@ -36,6 +37,7 @@ pub use config::{
 pub use counters::Counters;
 pub use home::{home, home_of_quoted};
 pub use hop::Hop;
+pub use phones::Phones;
 pub use stack::Stack;
 
 use crate::base::{FlowId, RealmId};

@@ -5,11 +5,12 @@ use super::counters::Counters;
 use super::dialog::Dialog;
 use super::leg::{Leg, LegKey, Purpose, State, TICKS, Tick};
 use super::links::Links;
+use super::phones::{self, AskKey};
 use super::register::{RegistrationKey, Registrations};
 use super::strikes::Strikes;
 use super::transaction::{ClientId, Gone, Outbox, ServerId, Table};
 use super::write::{Answer, Draft, Headers};
-use super::{Flow, Input, Output, Transport, home};
+use super::{Flow, Input, Output, home};
 use crate::base::{Deadline, FlowId, LegId, Machine, Map, Mint, Now, Random, RealmId, ShardId, Slab, Wheel};
 use crate::leg::{Command, Event, Reason, TrunkId};
 use sip_codec::{Error, Message, Method};
@@ -33,6 +34,8 @@ pub(super) struct Listener {
 pub(super) enum Owner {
     Leg(LegKey, Purpose),
     Registration(RegistrationKey),
+    /// A phone's REGISTER, passed on.
+    Phone(AskKey),
 }
 
 /// A request within a dialog.
@@ -72,6 +75,8 @@ pub struct Stack {
     pub(super) by_tag: Map<Box<str>, LegKey>,
     pub(super) wheel: Wheel<(LegKey, Tick)>,
     pub(super) registrations: Registrations,
+    /// Boxed: a stack is moved about while it is made.
+    pub(super) phones: Box<phones::Table>,
     pub(super) mint: Mint,
     pub(super) out: Outbox,
     pub(super) links: Links,
@@ -81,11 +86,12 @@ pub struct Stack {
 
 impl Stack {
     /// A stack without listeners. `shards` is how many there are; this one is `shard`.
-    pub fn new(shard: ShardId, shards: u8, config: Arc<Config>, random: Random) -> Stack {
+    pub fn new(shard: ShardId, shards: u8, config: Arc<Config>, mut random: Random) -> Stack {
         debug_assert!(shard.0 < shards);
         let caps = config.caps;
         Stack {
             shard,
+            phones: Box::new(phones::Table::new(shard, config.phones.as_ref(), &mut random)),
             random,
             listeners: Vec::new(),
             table: Table::new(shard, caps.transactions, config.timers),
@@ -160,17 +166,13 @@ impl Stack {
         if let Some(trunk) = self.links.trunk(flow) {
             return Some(trunk);
         }
-        let trunks = || self.config.trunks.iter().enumerate().filter(|(_, trunk)| trunk.realm == flow.realm);
-        let sources = || trunks().filter(|(_, trunk)| trunk.is_source(flow.remote.ip()));
-        let kin = |transport: Transport| transport == flow.transport;
-        let exact = trunks().find(|(_, trunk)| trunk.hop.address == flow.remote && kin(trunk.hop.transport));
-        let exact = exact.or_else(|| trunks().find(|(_, trunk)| trunk.hop.address == flow.remote));
-        let alike = || sources().find(|(_, trunk)| kin(trunk.hop.transport));
-        let found = exact.or_else(alike).or_else(|| sources().next());
-        found.map(|(n, _)| TrunkId(n as u16))
+        self.config.trunk_at(flow)
     }
 
-    pub(super) fn tell(&mut self, event: Event) {
+    pub(super) fn tell(&mut self, mut event: Event) {
+        if self.config.phones.is_some() {
+            self.mend(&mut event);
+        }
         self.out.push_back(Output::Event(event));
     }
 
@@ -217,6 +219,7 @@ impl Stack {
     /// The leg is over; what transactions are left clean up behind it.
     pub(super) fn finish(&mut self, key: LegKey, reason: Option<Reason>) {
         self.forget(key, reason);
+        self.forget_challenge(key);
         let Some(leg) = self.legs.get_mut(key) else { return };
         leg.state = State::Over;
         for timer in std::mem::replace(&mut leg.timers, [None; TICKS]).into_iter().flatten() {
@@ -285,6 +288,9 @@ impl Stack {
                 };
                 leg.keys.authorise(credentials, request, &self.random.token(16))
             }
+            None if ask.method != Method::Ack && trunk.is_source(flow.remote.ip()) => {
+                leg.line.as_mut().map(|line| std::mem::take(&mut line.pass)).unwrap_or_default()
+            }
             _ => Vec::new(),
         };
         let refreshes = matches!(ask.method, Method::Invite | Method::Update);
@@ -347,6 +353,7 @@ impl Stack {
                 self.settle(key);
             }
             Owner::Registration(key) => self.on_register_silence(now, key),
+            Owner::Phone(key) => self.on_asking_silence(now, key),
         }
     }
 
@@ -355,11 +362,19 @@ impl Stack {
     fn on_refused(&mut self, now: Now, quoted: &[u8]) {
         let Some((method, branch)) = home::quoted(quoted) else { return };
         let Some(id) = self.table.find_client(branch, method) else { return };
-        if !matches!(self.table.owner_of(id), Some(Owner::Leg(_, Purpose::Invite) | Owner::Registration(_))) {
+        if !matches!(
+            self.table.owner_of(id),
+            Some(Owner::Leg(_, Purpose::Invite) | Owner::Registration(_) | Owner::Phone(_))
+        ) {
             return;
         }
         if let Some(gone) = self.table.handle_refused(now, id, &mut self.out) {
             self.counters.refused_by_icmp += 1;
+            if let Owner::Leg(key, _) = gone.owner
+                && let Some(phone) = self.legs.get(key).and_then(Leg::phone)
+            {
+                self.lose(now, phone);
+            }
             self.on_gone(now, gone);
         }
     }
@@ -408,6 +423,7 @@ impl Stack {
                 }
             }
             Owner::Registration(key) => self.on_register_response(now, flow, key, message, code),
+            Owner::Phone(key) => self.on_asking_response(now, flow, key, (message, code)),
         }
     }
 
@@ -469,6 +485,11 @@ impl Stack {
             leg.timers[tick as usize] = None;
         }
         match tick {
+            Tick::Deadline
+                if self.legs.get(key).is_some_and(|leg| !matches!(leg.state, State::Calling(_))) =>
+            {
+                self.on_no_retry(key);
+            }
             Tick::Deadline | Tick::Ring => self.on_patience(now, key, tick),
             Tick::Resend => self.on_resend(now, key),
             Tick::Ack => self.on_no_ack(now, key),
@@ -509,6 +530,9 @@ impl Machine for Stack {
         while let Some(key) = self.registrations.expire(now) {
             self.on_register_due(now, key);
         }
+        while let Some(key) = self.phones.expire(now) {
+            self.on_phone_due(now, key);
+        }
         if cfg!(debug_assertions) {
             self.check_invariants();
         }
@@ -523,6 +547,8 @@ impl Machine for Stack {
         let legs = deadline(self.wheel.next(), "sip_leg");
         let registrations = deadline(self.registrations.next(), "sip_registration");
         let transactions = deadline(self.table.next(), "sip_transaction");
+        let phones = deadline(self.phones.next(), "sip_phone");
+        let registrations = Deadline::sooner(phones, registrations);
         Deadline::sooner(transactions, Deadline::sooner(legs, registrations))
     }
 
@@ -543,5 +569,6 @@ impl Machine for Stack {
         assert!(self.by_id.len() <= self.legs.len());
         self.registrations.check_invariants();
         self.links.check_invariants();
+        self.phones.check_invariants();
     }
 }

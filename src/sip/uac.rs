@@ -5,6 +5,7 @@ use super::dialog::Dialog;
 use super::inform::{EVENTS, Words};
 use super::leg::{Able, Calling, Cancel, Change, Leg, LegKey, Purpose, State, TICKS, Tick, Up};
 use super::multipart;
+use super::phones::{FLOW_FAILED, Inherited, Line};
 use super::reliable;
 use super::session_timer::Clock;
 use super::stack::{Ask, Owner};
@@ -12,7 +13,7 @@ use super::transaction::ClientId;
 use super::write::{self, ALLOW, Draft, MAX_BREADTH, SDP, borrowed};
 use super::{Credentials, Flow, Registration, Stack, digest, home};
 use crate::base::Now;
-use crate::leg::{Attach, Cause, Data, Dial, Event, Fork, Identity, Part, Party, Reason, Target};
+use crate::leg::{Attach, Cause, Data, Dial, Event, Fork, Identity, Part, Party, Reason, Target, TrunkId};
 use crate::sdp::Session;
 use sip_codec::{Address, Escaped, Host, Message, Method, Name};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 const LATE_ANSWERS: usize = 16;
 
 /// The value of From or To: a party at its own host, else at `domain`.
-fn address(party: &Party, domain: &str) -> String {
+pub(super) fn address(party: &Party, domain: &str) -> String {
     let clean = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
     if party.user.is_empty() {
         // RFC 3323 section 4.1.1.3.
@@ -34,7 +35,7 @@ fn address(party: &Party, domain: &str) -> String {
 }
 
 /// What of attached headers goes out: only what the operator lets through, whoever attached it.
-fn allowed(attach: &Attach, data: &Data) -> Data {
+pub(super) fn allowed(attach: &Attach, data: &Data) -> Data {
     let mut out = Data::new();
     for (name, value) in data {
         attach.add(&mut out, name, value);
@@ -68,7 +69,11 @@ impl Stack {
     }
 
     fn dial(&mut self, now: Now, dial: &Dial) -> Result<(), Cause> {
-        let Target::Trunk(trunk_id) = dial.target else { return Err(Cause::NotFound) };
+        let trunk_id = match dial.target {
+            Target::Trunk(trunk) => trunk,
+            Target::Phone(phone) => return self.dial_phone(now, dial, phone),
+            Target::Account(_) => return Err(Cause::NotFound),
+        };
         let config = self.config.clone();
         let trunk = config.trunks.get(usize::from(trunk_id.0)).ok_or(Cause::NotFound)?;
         let listener = self.listener(trunk.realm).ok_or(Cause::Unreachable)?;
@@ -76,23 +81,16 @@ impl Stack {
         let clean: String = dial.callee.user.chars().filter(|c| !c.is_control()).collect();
         let at = if clean.is_empty() { String::new() } else { format!("{}@", Escaped(&clean)) };
         let uri = format!("sip:{at}{}", trunk.domain);
-        let account = dial.account.as_ref();
-        let configured =
-            || account.and_then(|account| config.accounts.get(account)).map(Registration::identity);
-        let identity =
-            dial.identity.as_deref().cloned().or_else(configured).filter(|it| it.trunk == trunk_id);
-        let known = || {
-            let Identity { auth_user, secret, .. } = identity.clone()?;
-            Some(Arc::new(Credentials { user: auth_user, password: secret? }))
-        };
-        let own =
-            account.and_then(|account| self.registrations.credentials(account, trunk_id)).or_else(known);
+        let inherited = self.inherited(dial.with, &dial.callee.user);
+        let uri = inherited.as_ref().and_then(|it| it.uri.clone()).unwrap_or(uri);
+        let (identity, credentials) = self.signer(dial, trunk_id, inherited.as_ref());
         // The SIP server knows the user by the name that it has there.
         let caller = match &identity {
             Some(identity) => &Party { user: identity.user.clone(), ..dial.caller.clone() },
             None => &dial.caller,
         };
         let user = dial.account.as_ref().map_or_else(|| tag.clone(), home::user);
+        let (user, pass) = inherited.map_or((user, None), |it| (it.token.into(), Some(it.pass)));
         if self.by_id.contains_key(&dial.leg) {
             return Err(Cause::Failed);
         }
@@ -103,7 +101,7 @@ impl Stack {
             known: true,
             outbound: true,
             trunk: trunk_id,
-            credentials: own.or_else(|| trunk.credentials.clone().map(Arc::<Credentials>::new)),
+            credentials,
             keys: digest::Keys::default(),
             flow,
             call_id: self.random.token(24),
@@ -119,8 +117,10 @@ impl Stack {
             words: Words::default(),
             open: 0,
             timers: [None; TICKS],
+            line: pass.map(|pass| Box::new(Line { pass, ..Line::default() })),
         };
         let key = self.insert(leg).ok_or(Cause::Overloaded)?;
+        self.link(key, dial.with);
         self.arm(now, key, Tick::Ring, trunk.ring);
         if let Err(cause) = self.send_invite(now, key) {
             self.finish(key, Some(Reason::from(cause)));
@@ -128,11 +128,39 @@ impl Stack {
         Ok(())
     }
 
+    /// Who is calling, as the SIP server knows them, and what its challenges are answered with: where there is no user, by
+    /// the trunk's own credentials, but never for a phone, whose calls are its own business.
+    fn signer(
+        &self,
+        dial: &Dial,
+        trunk: TrunkId,
+        inherited: Option<&Inherited>,
+    ) -> (Option<Identity>, Option<Arc<Credentials>>) {
+        let account = dial.account.as_ref();
+        let secret = inherited.and_then(|inherited| inherited.secret.as_ref());
+        let configured = || secret.or_else(|| self.config.accounts.get(account?)).map(Registration::identity);
+        let identity = dial.identity.as_deref().cloned().or_else(configured).filter(|it| it.trunk == trunk);
+        let known = || {
+            let Identity { auth_user, secret, .. } = identity.clone()?;
+            Some(Arc::new(Credentials { user: auth_user, password: secret? }))
+        };
+        let own = account.and_then(|account| self.registrations.credentials(account, trunk)).or_else(known);
+        let trusted = || {
+            let trunk = self.config.trunks.get(usize::from(trunk.0)).filter(|_| inherited.is_none())?;
+            trunk.credentials.clone().map(Arc::new)
+        };
+        let credentials = own.or_else(trusted);
+        (identity, credentials)
+    }
+
     /// The flow of a leg's INVITE: its connection may be gone since it was challenged.
     fn first_flow(&mut self, key: LegKey) -> Option<Flow> {
         let (flow, trunk_id) = self.legs.get(key).map(|leg| (leg.flow, leg.trunk))?;
         if self.links.is_live(&flow) {
             return Some(flow);
+        }
+        if self.legs.get(key)?.phone().is_some() {
+            return None;
         }
         let config = self.config.clone();
         let trunk = config.trunks.get(usize::from(trunk_id.0))?;
@@ -142,7 +170,7 @@ impl Stack {
     }
 
     /// What goes into the INVITE of a call to this URI.
-    fn calling(&mut self, dial: &Dial, trunk: &super::Trunk, uri: String) -> Calling {
+    pub(super) fn calling(&mut self, dial: &Dial, trunk: &super::Trunk, uri: String) -> Calling {
         let offer = if dial.late { Vec::new() } else { body::write(&dial.offer) };
         let parts = dial.carried.parts.iter().filter(|part| passes(trunk, part));
         let parts: Vec<Part> = parts.cloned().collect();
@@ -165,7 +193,7 @@ impl Stack {
     }
 
     /// Sends the INVITE, the first time or signed after a challenge.
-    fn send_invite(&mut self, now: Now, key: LegKey) -> Result<(), Cause> {
+    pub(super) fn send_invite(&mut self, now: Now, key: LegKey) -> Result<(), Cause> {
         let branch = home::branch(self.shard, &mut self.random);
         let cnonce = self.random.token(16);
         let flow = self.first_flow(key).ok_or(Cause::Unreachable)?;
@@ -177,6 +205,8 @@ impl Stack {
         if let Some(credentials) = &leg.credentials {
             let request = digest::Request { method: "INVITE", uri: &calling.uri, body: &calling.offer };
             calling.authorization = leg.keys.authorise(credentials, request, &cnonce);
+        } else if let Some(line) = leg.line.as_mut().filter(|line| line.phone.is_none()) {
+            calling.authorization = std::mem::take(&mut line.pass);
         }
         let mut headers = vec![(Name::Allow, ALLOW), (Name::AllowEvents, EVENTS)];
         headers.extend(borrowed(&extensions));
@@ -246,9 +276,17 @@ impl Stack {
         let (tries, wanted) = (calling.tries, calling.cancel == Cancel::No);
         calling.tries += 1;
         let again = wanted && self.learn(key, flow, message, tries) && self.send_invite(now, key).is_ok();
-        if !again {
-            self.finish(key, Some(Reason::from_code(code)));
+        if again {
+            return;
         }
+        if wanted && self.pass_challenge(now, key, (message, code), flow.remote.ip()) {
+            self.disarm(key, Tick::Deadline);
+            if let Some(calling) = self.legs.get_mut(key).and_then(Leg::calling) {
+                calling.invite = None;
+            }
+            return;
+        }
+        self.finish(key, Some(Reason::from_code(code)));
     }
 
     /// Our session timer is too short for somebody on the way: the same call, with a longer one (RFC 4028 section 7.3).
@@ -457,6 +495,10 @@ impl Stack {
         if calling.cancel != Cancel::No {
             return;
         }
+        if calling.invite.is_none() {
+            // It waits for a phone's credentials: nothing is under way.
+            return self.finish(key, None);
+        }
         calling.cancel = Cancel::Wanted { elsewhere };
         if calling.invite.is_some_and(|invite| self.table.is_proceeding(invite)) {
             self.send_cancel(now, key, elsewhere);
@@ -516,7 +558,14 @@ impl Stack {
     pub(super) fn on_silence(&mut self, now: Now, key: LegKey, purpose: Purpose) {
         let Some(leg) = self.legs.get_mut(key) else { return };
         match (purpose, &leg.state) {
-            (Purpose::Invite, State::Calling(_)) => self.finish(key, Some(Reason::from(Cause::Unreachable))),
+            (Purpose::Invite, State::Calling(_)) => {
+                let phone = leg.phone().is_some();
+                let reason = if phone { FLOW_FAILED } else { Reason::from(Cause::Unreachable) };
+                self.finish(key, Some(reason));
+            }
+            (Purpose::Bye(_), _) => {
+                self.end_bye(now, key);
+            }
             // 64*T1 without an answer ends the dialog (section 12.2.1.2).
             (Purpose::Inform, _) => self.on_inform_silence(now, key),
             (Purpose::Update, State::Ringing(_)) => {

@@ -6,6 +6,7 @@ use super::inbound::Request;
 use super::inform::{EVENTS, Words};
 use super::invite::Brought;
 use super::leg::{Able, AwaitAck, Change, Leg, LegKey, Offered, Purpose, Ringing, State, TICKS, Tick, Up};
+use super::phones::{self, Line, PhoneKey};
 use super::reliable::{Held, Use};
 use super::session_timer::{Asked, Clock};
 use super::stack::{Ask, Listener, Owner};
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 /// RFC 3261 section 13.3.1.1: a provisional response at least once a minute.
 const MINUTE: Duration = Duration::from_mins(1);
+
 /// Whether the far side wants us to be named by `sips` (RFC 3261 section 12.1.1): by the Request-URI, else by the
 /// topmost Record-Route, or the Contact where there is none.
 fn is_sips(request: &Message<'_>) -> bool {
@@ -44,7 +46,14 @@ fn party(address: &NameAddr<'_>) -> Party {
 }
 
 impl Stack {
-    pub(super) fn on_invite(&mut self, now: Now, request: &Request<'_, '_>, trunk: TrunkId) {
+    /// A call from a trunk; where `phone` is set, from that phone of it, whose secret may be held.
+    pub(super) fn on_invite(
+        &mut self,
+        now: Now,
+        request: &Request<'_, '_>,
+        trunk: TrunkId,
+        phone: Option<(PhoneKey, bool)>,
+    ) {
         let message = request.message;
         let hops = message.max_forwards().ok().flatten().unwrap_or(70);
         if hops == 0 {
@@ -52,6 +61,9 @@ impl Stack {
         }
         let (Ok(from), Ok(uri), Some(_)) = (message.from(), message.uri(), dialog::target(message)) else {
             return self.refuse(request, 400, &[]);
+        };
+        let Some(callee) = self.callee(&uri, trunk, phone.is_some()) else {
+            return self.refuse(request, phones::FLOW_FAILED.code, &[]);
         };
         let Some(trunk_config) = self.config.trunks.get(usize::from(trunk.0)) else { return };
         let Brought { offer, carried, session, reliable } = match Brought::read(message, trunk_config) {
@@ -73,24 +85,17 @@ impl Stack {
             session,
             reliable,
         };
-        let Some(key) = self.admit(request, trunk, &from, (&tag, ringing)) else {
+        let Some(key) = self.admit(request, (trunk, phone), &from, (&tag, ringing)) else {
             return self.respond(now, server, 503, &[(Name::RetryAfter, "10")], None);
         };
         self.table.own(server, Owner::Leg(key, Purpose::Invite));
         self.arm(now, key, Tick::Minute, MINUTE);
-        let callee = match uri.user.and_then(home::account) {
-            Some(account) => Callee::Account(account),
-            None => Callee::Dialled(Party {
-                user: uri.user_text().unwrap_or_default().into_owned(),
-                host: uri.host.map(|host| host.to_string()).unwrap_or_default(),
-                display: String::new(),
-            }),
-        };
+        let source = phone.and_then(|(key, _)| Some(Source::Phone(self.phones.get(key)?.word(key, trunk))));
         let data = self.attached(message);
         let Some(leg) = self.legs.get(key) else { return };
         let incoming = Incoming {
             leg: leg.id,
-            source: Source::Trunk(trunk),
+            source: source.unwrap_or(Source::Trunk(trunk)),
             identity: None,
             caller: party(&from),
             callee,
@@ -102,6 +107,20 @@ impl Stack {
             reliable: using != Use::Never,
         };
         self.tell(Event::Incoming(Box::new(incoming)));
+    }
+
+    /// Whom a Request-URI names. `None`: a phone to which there is no way any more.
+    fn callee(&self, uri: &Uri<'_>, trunk: TrunkId, from_phone: bool) -> Option<Callee> {
+        match uri.user.filter(|_| !from_phone) {
+            Some(user) if let Some(account) = home::account(user) => return Some(Callee::Account(account)),
+            Some(user) if home::is_phone(user) => return self.called_phone(trunk, user),
+            _ => {}
+        }
+        Some(Callee::Dialled(Party {
+            user: uri.user_text().unwrap_or_default().into_owned(),
+            host: uri.host.map(|host| host.to_string()).unwrap_or_default(),
+            display: String::new(),
+        }))
     }
 
     /// The headers of an INVITE that are passed on.
@@ -123,7 +142,7 @@ impl Stack {
     fn admit(
         &mut self,
         request: &Request<'_, '_>,
-        trunk: TrunkId,
+        (trunk, phone): (TrunkId, Option<(PhoneKey, bool)>),
         from: &NameAddr<'_>,
         (tag, ringing): (&str, Ringing),
     ) -> Option<LegKey> {
@@ -134,11 +153,17 @@ impl Stack {
         let mut flow = request.flow;
         if flow.transport == Transport::Udp {
             flow.id = listener.flow;
-            if trunk_config.hop.transport == Transport::Udp {
+            if trunk_config.hop.transport == Transport::Udp && phone.is_none() {
                 flow.remote = trunk_config.hop.address;
             }
         }
-        let credentials = trunk_config.credentials.clone().map(std::sync::Arc::new);
+        // What a phone calls is its own business, never the trunk's.
+        let credentials = trunk_config.credentials.clone().filter(|_| phone.is_none());
+        let line = phone.map(|(phone, held)| {
+            let (uri, pass) =
+                (message.request_uri().unwrap_or_default().to_owned(), phones::credentials(message));
+            Box::new(Line { phone: Some(phone), held, uri, pass, ..Line::default() })
+        });
         let mut able = Able::default();
         able.learn(message);
         let leg = Leg {
@@ -146,7 +171,7 @@ impl Stack {
             known: true,
             outbound: false,
             trunk,
-            credentials,
+            credentials: credentials.map(std::sync::Arc::new),
             keys: digest::Keys::default(),
             flow,
             call_id: message.call_id().ok()?.to_owned(),
@@ -162,6 +187,7 @@ impl Stack {
             words: Words::default(),
             open: 0,
             timers: [None; TICKS],
+            line,
         };
         self.insert(leg)
     }
@@ -349,6 +375,9 @@ impl Stack {
     }
 
     pub(super) fn on_bye(&mut self, now: Now, request: &Request<'_, '_>, key: LegKey, fork: usize) {
+        if self.on_phone_bye(now, request, key) {
+            return;
+        }
         self.reply(now, request, 200, &[]);
         let Some(leg) = self.legs.get_mut(key) else { return };
         leg.dialogs[fork].ended = true;
@@ -394,14 +423,17 @@ impl Stack {
     /// BYE, and the leg is over.
     pub(super) fn hang_up(&mut self, now: Now, key: LegKey, reason: Option<Reason>) {
         self.drop_change(now, key);
+        self.answer_bye(now, key);
         if let Some(main) = self.legs.get(key).map(|leg| leg.main) {
             self.send_bye(now, key, main);
         }
         self.finish(key, reason);
     }
 
-    pub(super) fn send_bye(&mut self, now: Now, key: LegKey, fork: usize) {
-        let Some(dialog) = self.legs.get_mut(key).and_then(|leg| leg.dialogs.get_mut(fork)) else { return };
+    /// False where it can't be sent.
+    pub(super) fn send_bye(&mut self, now: Now, key: LegKey, fork: usize) -> bool {
+        let dialog = self.legs.get_mut(key).and_then(|leg| leg.dialogs.get_mut(fork));
+        let Some(dialog) = dialog else { return false };
         dialog.ended = true;
         let purpose = Purpose::Bye(fork as u16);
         self.request(
@@ -409,7 +441,8 @@ impl Stack {
             key,
             fork,
             Ask { method: Method::Bye, purpose, headers: &[], content: SDP, body: None },
-        );
+        )
+        .is_some()
     }
 
     /// A challenged BYE still ends the call.
@@ -422,12 +455,25 @@ impl Stack {
         code: u16,
     ) {
         let fork = usize::from(fork);
-        let dialog = self.legs.get_mut(key).and_then(|leg| leg.dialogs.get_mut(fork));
-        let Some(dialog) = dialog.filter(|_| matches!(code, 401 | 407)) else { return };
-        let tries = dialog.tries;
-        dialog.tries = tries.saturating_add(1);
-        if self.learn(key, flow, message, tries) {
-            self.send_bye(now, key, fork);
+        if code < 200 {
+            return;
         }
+        let dialog = self.legs.get_mut(key).and_then(|leg| leg.dialogs.get_mut(fork));
+        if let Some(dialog) = dialog.filter(|_| matches!(code, 401 | 407)) {
+            let tries = dialog.tries;
+            dialog.tries = tries.saturating_add(1);
+            if self.learn(key, flow, message, tries) {
+                self.send_bye(now, key, fork);
+                return;
+            }
+            if self.pass_challenge(now, key, (message, code), flow.remote.ip()) {
+                let leg = self.legs.get_mut(key);
+                if let Some(dialog) = leg.and_then(|leg| leg.dialogs.get_mut(fork)) {
+                    dialog.ended = false;
+                }
+                return;
+            }
+        }
+        self.end_bye(now, key);
     }
 }

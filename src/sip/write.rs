@@ -187,6 +187,8 @@ pub(super) fn phrase(code: u16) -> &'static str {
         420 => "Bad Extension",
         421 => "Extension Required",
         422 => "Session Interval Too Small",
+        423 => "Interval Too Brief",
+        430 => "Flow Failed",
         440 => "Max-Breadth Exceeded",
         469 => "Bad Info Package",
         480 => "Temporarily Unavailable",

@@ -119,10 +119,12 @@ impl Told {
         let source = match &ladder.source {
             Source::Trunk(n) => trunk(n.0),
             Source::Account(_) => "browser".to_owned(),
+            Source::Phone(_) => "phone".to_owned(),
         };
         let target = match &ladder.target {
             Some(Target::Trunk(n)) => trunk(n.0),
             Some(Target::Account(_)) => "browser".to_owned(),
+            Some(Target::Phone(_)) => "phone".to_owned(),
             None => "nobody".to_owned(),
         };
         let started = ladder.entries.first().map_or(0.0, |entry| entry.at.as_secs_f64());

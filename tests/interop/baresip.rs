@@ -22,11 +22,16 @@ pub struct Baresip {
 impl Baresip {
     /// Registers `user` of `test.local` at a registrar's port; plays `hz` in calls.
     pub fn start(scene: &Scene, user: &str, registrar: u16, hz: u32) -> Baresip {
+        Baresip::start_by(scene, (user, "udp"), registrar, hz)
+    }
+
+    /// The same by another transport.
+    pub fn start_by(scene: &Scene, (user, transport): (&str, &str), registrar: u16, hz: u32) -> Baresip {
         let (sip, control) = (free_port(), free_port());
         let (first, last) = (free_port(), free_port() + 1);
         let account = format!(
-            "<sip:{user}@test.local;transport=udp>;auth_user={user};auth_pass={user}pw;\
-             outbound=\"sip:127.0.0.1:{registrar}\";answermode=auto;regint=300;\
+            "<sip:{user}@test.local;transport={transport}>;auth_user={user};auth_pass={user}pw;\
+             outbound=\"sip:127.0.0.1:{registrar};transport={transport}\";answermode=auto;regint=300;\
              audio_codecs=PCMU/8000/1,PCMA/8000/1,G722/16000/1,opus/48000/2;dtmfmode=rtpevent\n"
         );
         scene.write("baresip/accounts", account);
@@ -47,9 +52,15 @@ impl Baresip {
     /// A command of its menu (`hold`, `resume`, `hangup`), as a netstring of JSON; panics unless it says that it did it.
     #[track_caller]
     pub fn command(&self, command: &str) {
+        self.command_with(command, "");
+    }
+
+    /// The same with a parameter.
+    #[track_caller]
+    pub fn command_with(&self, command: &str, parameter: &str) {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.control)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let json = json!({"command": command, "params": "", "token": command}).to_string();
+        let json = json!({"command": command, "params": parameter, "token": command}).to_string();
         write!(stream, "{}:{json},", json.len()).unwrap();
         // Events of the call come in between.
         let (mut heard, mut bytes) = (String::new(), [0; 4_096]);

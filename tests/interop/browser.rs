@@ -466,6 +466,6 @@ impl Drop for Browser {
 
 /// What the microphones of a browser hear: whole periods, so that the repeated file has no click; a sine at half of
 /// full scale.
-fn microphone(scene: &Scene, name: &str, hz: f32) -> PathBuf {
+pub fn microphone(scene: &Scene, name: &str, hz: f32) -> PathBuf {
     scene.write(&format!("{name}.wav"), wav::write(&tone::sine(hz, 10.0, 48_000), 48_000))
 }

@@ -93,6 +93,18 @@ impl<'a> Plan<'a> {
         self
     }
 
+    /// Phones may register at a trunk.
+    pub fn phones(mut self, trunk: &str) -> Self {
+        self.add(format_args!("[phones]\ntrunk = \"{trunk}\"\n"));
+        self
+    }
+
+    /// Pages of these sites may use it.
+    pub fn origins(mut self, origins: &[&str]) -> Self {
+        self.text = self.text.replacen("[http]\n", &format!("[http]\norigins = {origins:?}\n"), 1);
+        self
+    }
+
     /// The last trunk's calls share an RTP port.
     pub fn shared_rtp_ports(mut self) -> Self {
         self.add(format_args!("shared_rtp_ports = true\n"));

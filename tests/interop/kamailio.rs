@@ -3,8 +3,12 @@
 use super::process::Process;
 use super::scene::{Scene, free_port, is_bound, until};
 use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
+
+/// Where [`Kamailio::strict`] is.
+pub const STRICT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// A running Kamailio for the domain `test.local`.
 pub struct Kamailio {
@@ -30,6 +34,30 @@ impl Kamailio {
         let process = Process::start(scene, "kamailio", &mut command);
         until("Kamailio listens", || is_bound(port).then_some(()));
         Kamailio { _process: process, log: scene.path("kamailio.err"), port }
+    }
+
+    /// The same on another address, with digest on changes and on BYE, too: what comes from 127.0.0.1 is the gateway, or
+    /// the peer.
+    pub fn strict(scene: &Scene, peer: u16) -> Kamailio {
+        let port = free_port();
+        let config = include_str!("phones.cfg")
+            .replace("@HOST@", &STRICT.to_string())
+            .replace("@PORT@", &port.to_string())
+            .replace("@PEER_PORT@", &peer.to_string())
+            .replace("@PEER@", &format!("127.0.0.1:{peer}"));
+        let config = scene.write("kamailio/kamailio.cfg", config);
+        let folder = config.parent().unwrap();
+        let mut command = Command::new("kamailio");
+        command.arg("-f").arg(&config).args(["-DD", "-E", "-m", "64", "-M", "8"]);
+        command.arg("-Y").arg(folder).arg("-P").arg(folder.join("pid"));
+        let process = Process::start(scene, "kamailio", &mut command);
+        until("Kamailio listens", || UdpSocket::bind((STRICT, port)).is_err().then_some(()));
+        Kamailio { _process: process, log: scene.path("kamailio.err"), port }
+    }
+
+    /// How often its log has this text.
+    pub fn count(&self, text: &str) -> usize {
+        fs::read_to_string(&self.log).unwrap_or_default().matches(text).count()
     }
 
     /// Waits until this user has registered.

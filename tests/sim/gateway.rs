@@ -147,7 +147,7 @@ impl Gateway {
     fn on_sip(&mut self, net: &mut Net, datagram: &Datagram) {
         // `SO_REUSEPORT`: any of them.
         let shards = self.shards.len();
-        let home = usize::from(sip::home(&datagram.data, shards as u8).0);
+        let home = usize::from(sip::home(&datagram.data, shards as u8, None).0);
         let read = Read::parse(&datagram.data);
         let strays = self.astray.as_mut().map(|astray| read.is_some_and(|read| astray(&read)));
         let shard = match strays {

@@ -4,6 +4,7 @@ mod change;
 mod early;
 mod ending;
 mod flow;
+mod phones;
 mod policy;
 mod pulse;
 mod route;

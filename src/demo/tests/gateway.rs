@@ -103,6 +103,7 @@ impl Pair {
             identity: None,
             offer: Box::new(Session::parse(sdp("sendrecv", "0").as_bytes()).unwrap()),
             hops: 70,
+            with: None,
             data: Vec::new(),
             carried: Box::default(),
             late: false,

@@ -268,6 +268,7 @@ fn limits_and_states_are_held() {
         identity: None,
         offer: sdp("1"),
         hops: 1,
+        with: None,
         data: Vec::new(),
         carried: Box::default(),
         late: false,

@@ -213,6 +213,7 @@ impl Desk {
             identity: None,
             offer: sdp("3"),
             hops: 69,
+            with: None,
             data: vec![("X-Case".into(), "7".into())],
             carried: Box::default(),
             late: false,

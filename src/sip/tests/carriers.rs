@@ -125,6 +125,6 @@ fn a_call_in_latin_1_meets_its_cancel_in_ascii() {
         let mut foreign = foreign.clone();
         let place = foreign.windows(12).position(|w| w == b"Call-ID: one").unwrap();
         foreign.splice(place..place + 12, format!("Call-ID: {call}").into_bytes());
-        assert_eq!(home(&foreign, 8), home(cancel.as_bytes(), 8));
+        assert_eq!(home(&foreign, 8, None), home(cancel.as_bytes(), 8, None));
     }
 }

@@ -241,7 +241,7 @@ fn mutilated_messages_never_panic() {
             realm: RealmId(0),
         };
         let now = net.now;
-        home(&bytes, 4);
+        home(&bytes, 4, None);
         net.stack(0).handle_input(now, Input::Message { flow, data: &bytes });
         while net.stack(0).poll_output().is_some() {}
         if n % 100 == 0 {

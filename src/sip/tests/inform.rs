@@ -216,6 +216,7 @@ fn attached_headers_pass_by_the_allow_list_of_each_side() {
         identity: None,
         offer: sdp(1),
         hops: 70,
+        with: None,
         data: vec![
             pair("X-Case-Id", "17; a=\"b\""),
             pair("User-to-User", "56a3;encoding=hex"),

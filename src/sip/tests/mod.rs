@@ -7,6 +7,7 @@ mod hostile;
 mod inform;
 mod links;
 mod lossy;
+mod phones;
 mod registers;
 mod reliable;
 mod script;
@@ -229,13 +230,15 @@ impl Net {
             return self.inbox.push((wire.to, wire.from, text));
         };
         let shards = self.nodes[node].shards.len() as u8;
-        let shard = usize::from(home(&wire.data, shards).0);
-        let flow = Flow {
-            id: Key::new(ShardId(shard as u8), 0, node as u32),
+        let flow = |shard: u8| Flow {
+            id: Key::new(ShardId(shard), 0, node as u32),
             transport: Transport::Udp,
             remote: wire.from,
             realm: RealmId(0),
         };
+        let guest = Some(flow(0)).filter(|flow| self.nodes[node].shards[0].config.is_guest(flow));
+        let shard = usize::from(home(&wire.data, shards, guest.as_ref()).0);
+        let flow = flow(shard as u8);
         self.input(node, shard, Input::Message { flow, data: &wire.data });
     }
 
@@ -273,6 +276,7 @@ impl Net {
             identity: identity.map(Arc::new),
             offer: sdp(1),
             hops: 69,
+            with: None,
             data: Vec::new(),
             carried: Box::default(),
             late: self.late,

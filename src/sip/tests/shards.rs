@@ -65,7 +65,7 @@ fn invite_cancel_ack_and_the_retry_after_a_challenge_share_a_shard() {
         {
             let call = format!("call{n}@x");
             let home = |method, branch, cseq, to| {
-                home(text(method, uri, branch, cseq, &call, to).as_bytes(), shards)
+                home(text(method, uri, branch, cseq, &call, to).as_bytes(), shards, None)
             };
             let first = home("INVITE", "z9hG4bK1", 1, "");
             assert_eq!(home("CANCEL", "z9hG4bK1", 1, ""), first);
@@ -91,15 +91,15 @@ fn replaces_and_responses_go_by_our_marks() {
             "INVITE sip:b@gw SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:q@x>;tag=q\r\nTo: <sip:b@x>\r\n\
              Call-ID: c\r\nCSeq: 1 INVITE\r\nReplaces: old@x;to-tag={tag};from-tag=y\r\n\r\n"
         );
-        assert_eq!(home(invite.as_bytes(), 5), shard);
+        assert_eq!(home(invite.as_bytes(), 5, None), shard);
         let branch = super::super::home::branch(shard, &mut random);
         let response = format!(
             "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch={branch}\r\nFrom: <sip:q@x>;tag=q\r\nTo: <sip:b@x>;tag=r\r\n\
              Call-ID: c\r\nCSeq: 1 INVITE\r\n\r\n"
         );
-        assert_eq!(home(response.as_bytes(), 5), shard);
+        assert_eq!(home(response.as_bytes(), 5, None), shard);
         // Fewer shards than before: any shard will do, as long as it is one that is there.
-        assert!(home(response.as_bytes(), 1).0 < 1);
+        assert!(home(response.as_bytes(), 1, None).0 < 1);
     }
 }
 
