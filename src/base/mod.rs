@@ -19,7 +19,7 @@ pub(crate) use counter::counters;
 pub use hex::hex;
 pub use id::{CallId, FlowId, LegId, Mint, PeerId, RealmId, RouteId, SessionId, ShardId, Side, SocketId};
 pub use machine::Machine;
-pub use map::{Map, Seeded, Set, seed_maps};
+pub use map::{Endpoint, Map, Seeded, Set, seed_maps};
 pub use packet::{HEADROOM, PACKET_SIZE, Packet, TAILROOM};
 pub use random::Random;
 pub use slab::{Key, Slab};

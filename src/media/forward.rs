@@ -6,6 +6,8 @@
 
 use super::config::Counters;
 use super::digits::{Pressed, QUIET, Way};
+use super::ear::Ear;
+use super::formats::Payload;
 use super::latch::Source;
 use super::leg::{Inbound, Outbound};
 use super::plane::{Plane, Timer, Use};
@@ -13,7 +15,7 @@ use super::segments::{Clocks, Conversion};
 use super::srtp::Refused;
 use super::timeline::Lost;
 use super::{Event, Kind, Output, Verdict};
-use crate::base::{Key, LegId, Now, Packet, SocketId};
+use crate::base::{LegId, Now, Packet, SocketId};
 use crate::rtp::redundancy::Broken;
 use crate::rtp::{Class, FIXED, Header, TelephoneEvent, classify, set_timestamp};
 use std::net::SocketAddr;
@@ -60,7 +62,13 @@ impl Plane {
     /// Takes a datagram from the web socket: SRTP or SRTCP from an address that a leg's transport has verified.
     #[inline]
     pub fn handle_web(&mut self, now: Now, from: SocketAddr, packet: &mut Packet) -> Verdict {
-        let Some(&slot) = self.paths.get(&from) else { return self.drop(why!(dropped_unverified)) };
+        self.hear_web(now, self.web_ear(from), packet)
+    }
+
+    /// The same, where the ear is known ([`Plane::web_ear`]).
+    #[inline]
+    pub fn hear_web(&mut self, now: Now, ear: Ear, packet: &mut Packet) -> Verdict {
+        let Use::Rtp(slot) = ear.what() else { return self.drop(why!(dropped_unverified)) };
         match classify(packet.bytes()) {
             Class::Rtp => {
                 let sent = self.relay_web(now, slot, packet);
@@ -83,19 +91,13 @@ impl Plane {
         from: SocketAddr,
         packet: &mut Packet,
     ) -> Verdict {
-        let what = match self.sockets.get(socket.slot() as usize) {
-            Some(&(Some(known), what)) if known == socket => what,
-            _ => Use::None,
-        };
-        let what = if what == Use::Shared {
-            let Some(&party) = self.parties.get(&(socket, from)) else {
-                return self.drop(why!(dropped_source));
-            };
-            party
-        } else {
-            what
-        };
-        match (what, classify(packet.bytes())) {
+        self.hear_rtp(now, self.rtp_ear(socket, from), from, packet)
+    }
+
+    /// The same, where the ear is known ([`Plane::rtp_ear`]).
+    #[inline]
+    pub fn hear_rtp(&mut self, now: Now, ear: Ear, from: SocketAddr, packet: &mut Packet) -> Verdict {
+        match (ear.what(), classify(packet.bytes())) {
             (Use::Rtp(slot), Class::Rtp) => {
                 let sent = self.relay_rtp(now, slot, from, packet);
                 self.conclude(sent)
@@ -108,7 +110,8 @@ impl Plane {
                 let taken = self.take_rtcp(now, slot, from, packet);
                 self.conclude_rtcp(taken)
             }
-            (Use::None | Use::Stock | Use::Shared, _) => self.drop(why!(dropped_stale)),
+            (Use::Shared, _) => self.drop(why!(dropped_source)),
+            (Use::None | Use::Stock, _) => self.drop(why!(dropped_stale)),
             _ => self.drop(why!(dropped_class)),
         }
     }
@@ -180,9 +183,9 @@ impl Plane {
         let leg = self.legs[slot].as_deref_mut().ok_or(why!(dropped_stale))?;
         let range = header.payload(packet.bytes()).ok_or(why!(dropped_malformed))?;
         leg.inbound.last_heard = Some(now.instant);
-        let payload = leg.inbound.formats.payload(header.payload_type);
-        let partner = leg.partner;
-        let heard = leg.inbound.hear(arrived, header, range.len());
+        let payload = leg.inbound.payload(header.payload_type);
+        let partner = leg.inbound.partner;
+        let heard = leg.inbound.hear(arrived, header, payload, range.len());
         let to = partner.and_then(|partner| self.legs.get_mut(partner)?.as_deref_mut());
         if let Err(why) = heard {
             // Silence for the receiver: its timeline goes on from wherever the source will be.
@@ -222,7 +225,7 @@ impl Plane {
         slot: usize,
         header: &Header,
         bytes: Option<&[u8]>,
-        payload: super::formats::Payload,
+        payload: Payload,
     ) {
         let Some(leg) = self.legs.get_mut(slot).and_then(Option::as_deref_mut) else { return };
         let Some(report) = bytes.and_then(TelephoneEvent::parse) else { return };
@@ -304,14 +307,20 @@ impl Plane {
 impl Inbound {
     /// Counts a packet of the party; says why it goes no further.
     #[inline]
-    fn hear(&mut self, arrived: Duration, header: &Header, octets: usize) -> Result<(), Why> {
+    fn hear(
+        &mut self,
+        arrived: Duration,
+        header: &Header,
+        payload: Option<Payload>,
+        octets: usize,
+    ) -> Result<(), Why> {
         if !self.agreed {
             return Err(why!(dropped_early));
         }
         if !self.open {
             return Err(why!(dropped_not_receiving));
         }
-        let Some(payload) = self.formats.payload(header.payload_type) else { return Ok(()) };
+        let Some(payload) = payload else { return Ok(()) };
         self.packets += 1;
         self.octets += octets as u64;
         let clock = (!payload.beat.event).then_some(payload.beat.clock);
@@ -339,7 +348,7 @@ impl Outbound {
         now: Now,
         header: &Header,
         range: Range<usize>,
-        payload: super::formats::Payload,
+        payload: Payload,
         packet: &mut Packet,
     ) -> Result<Sent, Why> {
         let number = match (self.open, payload.send) {

@@ -17,10 +17,13 @@ pub(super) const RTCP_SILENCE: Duration = Duration::from_secs(25);
 
 /// The address of one port of a party.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(super) struct Latch {
-    patience: Duration,
     /// When the party was heard last.
     last: Option<Instant>,
+    /// Where from: what comes from there again is known without a look at the rest.
+    settled: Option<SocketAddr>,
+    patience: Duration,
     signalled: Option<SocketAddr>,
     learned: Option<SocketAddr>,
     heard: u8,
@@ -45,11 +48,15 @@ pub(super) enum Source {
 }
 
 impl Latch {
+    /// Bytes from its beginning that a packet of a steady stream touches.
+    pub(super) const HOT: usize = std::mem::offset_of!(Latch, patience);
+
     /// Nobody yet; a party that is silent for longer than `patience` may come back from another port.
     pub(super) fn new(patience: Duration) -> Latch {
         Latch {
-            patience,
             last: None,
+            settled: None,
+            patience,
             signalled: None,
             learned: None,
             heard: 0,
@@ -74,6 +81,7 @@ impl Latch {
             self.learned = None;
         }
         self.signalled = signalled;
+        self.settled = None;
         self.heard = 0;
     }
 
@@ -87,14 +95,19 @@ impl Latch {
     /// several phones behind one address (forks, or what is left of a stream that moved) must not draw the call away.
     #[inline]
     pub(super) fn hear(&mut self, now: Instant, policy: config::Latch, from: SocketAddr) -> Source {
+        if self.settled == Some(from) {
+            self.last = Some(now);
+            return Source::Known;
+        }
         let source = self.judge(now, policy, from);
         if matches!(source, Source::Known | Source::Learned) {
             self.last = Some(now);
+            // Until packets from elsewhere, or words, change it, the next one from here would be judged the same.
+            self.settled = (self.heard >= PACKETS).then_some(from);
         }
         source
     }
 
-    #[inline]
     fn judge(&mut self, now: Instant, policy: config::Latch, from: SocketAddr) -> Source {
         let Some(signalled) = self.signalled else { return Source::Early };
         let current = self.learned.unwrap_or(signalled);

@@ -1,7 +1,7 @@
 //! A leg's media side: what comes from its party, and what goes to it.
 
 use super::digits::Digits;
-use super::formats::{self, Formats};
+use super::formats::{self, Formats, Payload};
 use super::latch::{Latch, RTCP_SILENCE, SILENCE};
 use super::ports::Pair;
 use super::presses::Presses;
@@ -47,32 +47,56 @@ pub struct Stats {
     pub last_heard: Option<Instant>,
 }
 
-/// From the party.
+/// From the party. What every packet needs stands first, in as few cache lines as it takes ([`Inbound::HOT`]).
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Inbound {
     pub(super) srtp: Option<Box<srtp::Receive>>,
-    pub(super) formats: Formats,
-    pub(super) digits: Digits,
-    /// Looks whether the end of a key was lost.
-    pub(super) key_timer: Option<TimerId>,
+    /// The slot of the leg that it is joined to.
+    pub(super) partner: Option<usize>,
+    pub(super) last_heard: Option<Instant>,
+    pub(super) packets: u64,
+    pub(super) octets: u64,
+    /// The payload type of the call's codec, as it came last.
+    pub(super) number: Option<u8>,
     /// The party may send.
     pub(super) open: bool,
     /// Both descriptions are known.
     pub(super) agreed: bool,
+    /// What the payload type that came last means, out of `formats`.
+    pub(super) recent: Option<(u8, Payload)>,
+    pub(super) reception: Option<Reception>,
     pub(super) latch: Latch,
     pub(super) rtcp_latch: Latch,
-    pub(super) reception: Option<Reception>,
-    pub(super) packets: u64,
-    pub(super) octets: u64,
+    pub(super) formats: Formats,
+    pub(super) digits: Digits,
+    /// Looks whether the end of a key was lost.
+    pub(super) key_timer: Option<TimerId>,
     /// Losses of sources that came before the present one.
     pub(super) lost: i64,
-    /// The payload type of the call's codec, as it came last.
-    pub(super) number: Option<u8>,
-    pub(super) last_heard: Option<Instant>,
 }
 
-/// To the party.
+impl Inbound {
+    /// Bytes from its beginning that a packet of a steady stream touches.
+    pub(super) const HOT: usize = std::mem::offset_of!(Inbound, latch) + Latch::HOT;
+
+    /// What a payload type means.
+    #[inline]
+    pub(super) fn payload(&mut self, number: u8) -> Option<Payload> {
+        match self.recent {
+            Some((recent, payload)) if recent == number => Some(payload),
+            _ => {
+                let payload = self.formats.payload(number)?;
+                self.recent = Some((number, payload));
+                Some(payload)
+            }
+        }
+    }
+}
+
+/// To the party, ordered as [`Inbound`] is.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Outbound {
     pub(super) srtp: Option<Box<srtp::Send>>,
     /// Nothing leaves without SRTP.
@@ -81,27 +105,30 @@ pub(super) struct Outbound {
     pub(super) open: bool,
     pub(super) to: Option<(SocketId, SocketAddr)>,
     pub(super) ssrc: u32,
+    /// The payload type of the call's codec, as it went last.
+    pub(super) number: Option<u8>,
+    /// The payload's clock, for what the party says of jitter.
+    pub(super) clock: u32,
+    pub(super) packets: u64,
+    pub(super) octets: u64,
     /// The outgoing index at which SRTP's first rollover begins.
     pub(super) base: u64,
     pub(super) timeline: Timeline,
-    pub(super) packets: u64,
-    pub(super) octets: u64,
-    /// The payload type of the call's codec, as it went last.
-    pub(super) number: Option<u8>,
     /// `packets` at the last report.
     pub(super) reported: u64,
     /// The event whose durations are put into another clock's units.
     pub(super) conversion: Option<Conversion>,
-    /// The payload's clock, for what the party says of jitter.
-    pub(super) clock: u32,
+}
+
+impl Outbound {
+    /// Bytes from its beginning that a packet of a steady stream touches.
+    pub(super) const HOT: usize = std::mem::offset_of!(Outbound, reported);
 }
 
 #[derive(Debug)]
 pub(super) struct Leg {
     pub(super) inbound: Inbound,
     pub(super) outbound: Outbound,
-    /// The slot of the leg that it is joined to.
-    pub(super) partner: Option<usize>,
     pub(super) id: LegId,
     pub(super) kind: Kind,
     pub(super) agreed: Option<Box<Agreed>>,
@@ -125,11 +152,13 @@ impl Leg {
         Leg {
             inbound: Inbound {
                 srtp: None,
+                partner: None,
                 formats: Formats::default(),
                 digits: Digits::default(),
                 key_timer: None,
                 open: false,
                 agreed: false,
+                recent: None,
                 latch: Latch::new(SILENCE),
                 rtcp_latch: Latch::new(RTCP_SILENCE),
                 reception: None,
@@ -155,7 +184,6 @@ impl Leg {
                 conversion: None,
                 clock: 8000,
             },
-            partner: None,
             id,
             kind,
             agreed: None,

@@ -2,6 +2,7 @@
 
 mod config;
 mod digits;
+mod ear;
 mod formats;
 mod forward;
 mod latch;
@@ -19,6 +20,7 @@ mod tests;
 mod timeline;
 
 pub use config::{Config, Counters, Latch, Realm};
+pub use ear::{Ear, Step};
 pub use leg::Stats;
 pub use plane::Plane;
 pub use quality::{mos, opinion};

@@ -5,7 +5,7 @@ use super::formats::Formats;
 use super::leg::{Leg, Stats};
 use super::ports::{Outcome, Ports};
 use super::{Agreed, Command, Event, Kind, Output};
-use crate::base::{Deadline, Key, LegId, Map, Now, Packet, Random, RealmId, ShardId, SocketId, Wheel};
+use crate::base::{Deadline, Endpoint, Key, LegId, Map, Now, Packet, Random, RealmId, ShardId, SocketId, Wheel};
 use crate::rtp::Keys;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -38,6 +38,11 @@ pub(super) enum Timer {
     Key(LegId),
 }
 
+/// How `parties` knows a socket and who sends to it.
+fn party((socket, from): (SocketId, SocketAddr)) -> (SocketId, Endpoint) {
+    (socket, Endpoint(from))
+}
+
 /// The media plane of one shard.
 #[derive(Debug)]
 pub struct Plane {
@@ -46,9 +51,11 @@ pub struct Plane {
     pub(super) legs: Vec<Option<Box<Leg>>>,
     free: VecDeque<usize>,
     pub(super) slots: Map<LegId, usize>,
-    pub(super) paths: Map<SocketAddr, usize>,
+    pub(super) paths: Map<Endpoint, usize>,
     // Parties of legs on shared sockets.
-    pub(super) parties: Map<(SocketId, SocketAddr), Use>,
+    pub(super) parties: Map<(SocketId, Endpoint), Use>,
+    // Changes whenever `legs`, `paths`, `parties` or `sockets` may have.
+    pub(super) edition: u64,
     // By `SocketId::slot`.
     pub(super) sockets: Vec<(Option<SocketId>, Use)>,
     pub(super) web: [Option<SocketId>; 2],
@@ -82,6 +89,7 @@ impl Plane {
             slots: Map::default(),
             paths: Map::default(),
             parties: Map::default(),
+            edition: 0,
             sockets: Vec::new(),
             web: [None; 2],
             ports,
@@ -110,6 +118,7 @@ impl Plane {
 
     /// Carries out a command. One for a leg that is not there is counted.
     pub fn handle_command(&mut self, now: Now, command: Command) {
+        self.edition += 1;
         let done = match command {
             Command::Open { leg, kind } => self.open(leg, kind),
             Command::Agree { leg, agreed } => self.agree(now, leg, agreed),
@@ -127,6 +136,7 @@ impl Plane {
 
     /// A socket that [`Output::Bind`] asked for.
     pub fn bound(&mut self, now: Now, realm: RealmId, port: u16, socket: SocketId) {
+        self.edition += 1;
         let index = usize::from(realm.0);
         let outcome = self.ports.get_mut(index).map_or(Outcome::Stray, |ports| ports.bound(port, socket));
         if outcome != Outcome::Stray {
@@ -147,6 +157,7 @@ impl Plane {
 
     /// A port that could not be bound: another is tried.
     pub fn bind_failed(&mut self, now: Now, realm: RealmId, port: u16) {
+        self.edition += 1;
         let index = usize::from(realm.0);
         self.counters.bind_failures += 1;
         let outcome = self.ports.get_mut(index).map_or(Outcome::Stray, |ports| ports.failed(port));
@@ -176,6 +187,7 @@ impl Plane {
 
     /// Lets every deadline that has passed act.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.edition += 1;
         while let Some(timer) = self.timers.expire(now.instant) {
             match timer {
                 Timer::Report(leg) => self.on_report_timer(now, leg),
@@ -302,16 +314,16 @@ impl Plane {
             return true;
         }
         for source in old.drain(..) {
-            self.parties.remove(&source);
+            self.parties.remove(&party(source));
         }
-        if wanted.iter().any(|source| self.parties.contains_key(source)) {
+        if wanted.iter().any(|&source| self.parties.contains_key(&party(source))) {
             return false;
         }
         old.clone_from(&wanted);
         let rtp = leg.pair.map(|pair| pair.rtp);
         for source in wanted {
             let what = if Some(source.0) == rtp { Use::Rtp(slot) } else { Use::Rtcp(slot) };
-            self.parties.insert(source, what);
+            self.parties.insert(party(source), what);
         }
         true
     }
@@ -367,7 +379,7 @@ impl Plane {
         if leg.timer.is_none() {
             leg.timer = Some(self.timers.insert(deadline, Timer::Report(id)));
         }
-        let partner = leg.partner;
+        let partner = leg.inbound.partner;
         if !self.settle_shared(slot) {
             self.forget(id);
             self.counters.shared_taken += 1;
@@ -389,10 +401,10 @@ impl Plane {
         let of = |slot: usize| self.legs.get(slot)?.as_deref();
         let Some(leg) = of(slot) else { return };
         let Some(agreed) = leg.agreed.as_deref() else { return };
-        let to = leg.partner.and_then(of).and_then(|partner| partner.agreed.as_deref());
+        let to = leg.inbound.partner.and_then(of).and_then(|partner| partner.agreed.as_deref());
         let formats = Formats::new(agreed, to);
         if let Some(leg) = self.legs[slot].as_deref_mut() {
-            leg.inbound.formats = formats;
+            (leg.inbound.formats, leg.inbound.recent) = (formats, None);
         }
     }
 
@@ -403,7 +415,7 @@ impl Plane {
             return None;
         }
         // The newest check wins: an address that another leg had is no longer its own.
-        if let Some(other) = self.paths.insert(address, slot)
+        if let Some(other) = self.paths.insert(Endpoint(address), slot)
             && other != slot
             && let Some(other) = self.legs[other].as_deref_mut()
         {
@@ -414,7 +426,7 @@ impl Plane {
         leg.paths.retain(|path| *path != address);
         if leg.paths.len() >= most {
             let oldest = leg.paths.remove(0);
-            self.paths.remove(&oldest);
+            self.paths.remove(&Endpoint(oldest));
         }
         leg.paths.push(address);
         leg.aim(web);
@@ -440,13 +452,13 @@ impl Plane {
         if a == b {
             return None;
         }
-        if self.legs[a].as_deref()?.partner == Some(b) {
+        if self.legs[a].as_deref()?.inbound.partner == Some(b) {
             return Some(());
         }
         self.part(a);
         self.part(b);
         for (slot, partner) in [(a, b), (b, a)] {
-            self.legs[slot].as_deref_mut()?.partner = Some(partner);
+            self.legs[slot].as_deref_mut()?.inbound.partner = Some(partner);
             self.map(slot);
         }
         Some(())
@@ -456,10 +468,10 @@ impl Plane {
     fn part(&mut self, slot: usize) {
         let Some(leg) = self.legs[slot].as_deref_mut() else { return };
         leg.outbound.timeline.cut();
-        let Some(partner) = leg.partner.take() else { return };
+        let Some(partner) = leg.inbound.partner.take() else { return };
         if let Some(leg) = self.legs[partner].as_deref_mut() {
             leg.outbound.timeline.cut();
-            leg.partner = None;
+            leg.inbound.partner = None;
         }
         self.map(partner);
         self.map(slot);
@@ -487,14 +499,14 @@ impl Plane {
         self.part(slot);
         self.slots.remove(&id);
         let leg = self.legs[slot].take()?;
-        for path in &leg.paths {
-            self.paths.remove(path);
+        for &path in &leg.paths {
+            self.paths.remove(&Endpoint(path));
         }
         for timer in [leg.timer, leg.presses.timer(), leg.inbound.key_timer].into_iter().flatten() {
             self.timers.cancel(timer);
         }
-        for source in leg.shared.iter().flatten() {
-            self.parties.remove(source);
+        for &source in leg.shared.iter().flatten() {
+            self.parties.remove(&party(source));
         }
         if let Kind::Rtp(realm) | Kind::Shared(realm) = leg.kind
             && leg.pair.is_none()
@@ -515,10 +527,10 @@ impl Plane {
         for (slot, leg) in self.legs.iter().enumerate() {
             let Some(leg) = leg else { continue };
             assert_eq!(self.slots.get(&leg.id), Some(&slot));
-            if let Some(partner) = leg.partner {
-                assert_eq!(of(partner).and_then(|partner| partner.partner), Some(slot), "joined one way");
+            if let Some(partner) = leg.inbound.partner {
+                assert_eq!(of(partner).and_then(|partner| partner.inbound.partner), Some(slot), "joined one way");
             }
-            assert!(leg.paths.iter().all(|path| self.paths.get(path) == Some(&slot)));
+            assert!(leg.paths.iter().all(|&path| self.paths.get(&Endpoint(path)) == Some(&slot)));
             if let Some(pair) = leg.pair.filter(|_| leg.shared.is_none()) {
                 for (socket, what) in [(pair.rtp, Use::Rtp(slot)), (pair.rtcp, Use::Rtcp(slot))] {
                     assert_eq!(self.sockets[socket.slot() as usize], (Some(socket), what));
@@ -531,7 +543,8 @@ impl Plane {
         let owns = |leg: &Leg| leg.pair.is_some() && leg.shared.is_none();
         let pairs = self.legs.iter().flatten().filter(|leg| owns(leg)).count();
         let sources = self.legs.iter().flatten().flat_map(|leg| leg.shared.iter().flatten());
-        assert_eq!(sources.inspect(|it| assert!(self.parties.contains_key(it))).count(), self.parties.len());
+        let listed = sources.inspect(|source| assert!(self.parties.contains_key(&party(**source))));
+        assert_eq!(listed.count(), self.parties.len());
         assert_eq!(self.sockets.iter().filter(|(_, what)| used(what)).count(), 2 * pairs);
         self.ports.iter().for_each(Ports::check);
     }

@@ -9,6 +9,7 @@ pub const BATCH: usize = 64;
 
 /// One datagram. What handled it either leaves it, or turns it round: a new `socket` and `remote`, and `send` set.
 #[derive(Debug)]
+#[repr(align(64))] // One cache line.
 pub struct Slot {
     /// The bytes.
     pub packet: Packet,
@@ -18,7 +19,11 @@ pub struct Slot {
     pub remote: SocketAddr,
     /// Whether it is to be sent.
     pub send: bool,
+    /// A note of whoever handles it.
+    pub note: u32,
 }
+
+const _: () = assert!(size_of::<Slot>() == 64);
 
 /// Up to [`BATCH`] datagrams: received together, changed in place, sent together.
 #[derive(Debug)]
@@ -35,6 +40,7 @@ impl Default for Batch {
             socket: SocketId::from_bits(0),
             remote: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
             send: false,
+            note: 0,
         };
         Batch { slots: (0..BATCH).map(|_| slot()).collect(), len: 0, headers: Box::default() }
     }

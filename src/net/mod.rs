@@ -4,6 +4,7 @@
 
 mod batch;
 mod cpu;
+mod fetch;
 mod own;
 mod poll;
 mod ring;
@@ -14,6 +15,7 @@ mod udp;
 
 pub use batch::{BATCH, Batch, Slot};
 pub use cpu::{online_cores, pin, thread_time};
+pub use fetch::fetch;
 pub use own::own_address;
 pub use poll::{Poll, Ready, Waker};
 pub use ring::try_ring;

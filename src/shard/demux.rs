@@ -4,8 +4,8 @@ use super::core::{Core, Output};
 use super::mail::Mail;
 use super::trace::Way;
 use crate::base::{Machine, Now, SocketId};
-use crate::media::Verdict;
-use crate::net::{Batch, Slot};
+use crate::media::{Ear, Step, Verdict};
+use crate::net::{self, Batch, Slot};
 use crate::{sip, webrtc};
 use std::net::SocketAddr;
 
@@ -15,11 +15,50 @@ const PATHS: usize = 1 << 16;
 impl Core {
     /// Handles datagrams where they lie. Slots that are to be sent afterwards are marked `send`.
     pub fn receive(&mut self, now: Now, batch: &mut Batch) {
-        for slot in batch.slots() {
+        let slots = batch.slots();
+        let mut edition = self.plane.edition();
+        // Each step for all of them, so that one waits for the memory of the others.
+        for slot in &mut *slots {
             slot.send = false;
-            self.datagram(now, slot);
+            slot.note = self.ear(slot).to_bits();
+            self.plane.fetch(Ear::from_bits(slot.note), Step::Speaker, net::fetch);
+        }
+        for step in [Step::Hearer, Step::Cipher] {
+            for slot in &mut *slots {
+                self.plane.fetch(Ear::from_bits(slot.note), step, net::fetch);
+            }
+        }
+        for n in 0..slots.len() {
+            if self.plane.edition() != edition {
+                // What came before it in this batch may have changed who hears it.
+                edition = self.plane.edition();
+                slots[n..].iter_mut().for_each(|slot| slot.note = self.ear(slot).to_bits());
+            }
+            self.datagram(now, &mut slots[n]);
         }
         self.settle(now);
+    }
+
+    /// Datagrams will be received by these sockets: has the memory fetched that they will need.
+    pub fn expect(&self, sockets: &[SocketId]) {
+        for step in [Step::Speaker, Step::Hearer] {
+            for &socket in sockets {
+                self.plane.fetch(self.plane.socket_ear(socket), step, net::fetch);
+            }
+        }
+    }
+
+    /// Who hears a datagram, if it is media.
+    #[inline]
+    fn ear(&self, slot: &Slot) -> Ear {
+        if self.places.web.iter().any(|place| place.socket == slot.socket) {
+            match slot.packet.bytes().first() {
+                Some(128..=191) => self.plane.web_ear(slot.remote),
+                _ => Ear::NONE,
+            }
+        } else {
+            self.plane.rtp_ear(slot.socket, slot.remote)
+        }
     }
 
     #[inline]
@@ -27,7 +66,7 @@ impl Core {
         let verdict = if let Some(place) = self.places.web.iter().find(|p| p.socket == slot.socket) {
             let local = place.local;
             match slot.packet.bytes().first() {
-                Some(128..=191) => self.plane.handle_web(now, slot.remote, &mut slot.packet),
+                Some(128..=191) => self.plane.hear_web(now, Ear::from_bits(slot.note), &mut slot.packet),
                 // STUN and DTLS. The room has its own budget for handshakes in a pass.
                 Some(&first @ (0..=3 | 20..=63)) => {
                     let data = slot.packet.bytes();
@@ -47,7 +86,7 @@ impl Core {
             self.on_sip(now, slot.socket, slot.remote, slot.packet.bytes());
             Verdict::Taken
         } else {
-            self.plane.handle_rtp(now, slot.socket, slot.remote, &mut slot.packet)
+            self.plane.hear_rtp(now, Ear::from_bits(slot.note), slot.remote, &mut slot.packet)
         };
         if let Verdict::Send { socket, to } = verdict {
             (slot.socket, slot.remote, slot.send) = (self.web_socket(socket, to), to, true);

@@ -278,6 +278,7 @@ impl Loop {
         if self.batch.room() < self.level.len() {
             self.forward(now);
         }
+        self.core.expect(&self.level);
         self.sockets.receive_level(&self.level, &mut self.batch);
         self.level.clear();
     }

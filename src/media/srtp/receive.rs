@@ -7,12 +7,13 @@ use crate::base::Packet;
 use crate::rtp::{Header, Profile, distance};
 use smallvec::SmallVec;
 
-/// The receiving direction of one transport.
+/// The receiving direction of one transport. What every packet needs stands first.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Receive {
+    streams: SmallVec<[Stream; 2]>,
     rtp: Cipher,
     rtcp: Cipher,
-    streams: SmallVec<[Stream; 2]>,
     cap: usize,
 }
 
@@ -35,6 +36,9 @@ fn guess(window: &Window, sequence: u16) -> Option<u64> {
 }
 
 impl Receive {
+    /// Bytes from its beginning that a packet touches.
+    pub(in crate::media) const HOT: usize = std::mem::offset_of!(Receive, rtcp);
+
     /// A context from a master key and salt (as `rtp::Keys::receive` has them) for at most `cap` SSRCs.
     pub fn new(profile: Profile, material: &[u8; 46], cap: usize) -> Receive {
         let master = Master::new(profile, material);

@@ -12,12 +12,13 @@ use smallvec::SmallVec;
 /// The sending direction of one transport.
 ///
 /// It is no `Clone`, and two of them must never be made of the same keys: a counter that begins again gives the key
-/// stream away.
+/// stream away. What every packet needs stands first.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Send {
+    streams: SmallVec<[Stream; 2]>,
     rtp: Cipher,
     rtcp: Cipher,
-    streams: SmallVec<[Stream; 2]>,
     cap: usize,
     // One counter for all SSRCs: unique for each of them too.
     rtcp_index: u64,
@@ -31,6 +32,9 @@ struct Stream {
 }
 
 impl Send {
+    /// Bytes from its beginning that a packet touches.
+    pub(in crate::media) const HOT: usize = std::mem::offset_of!(Send, rtcp);
+
     /// A context from a master key and salt (as `rtp::Keys::send` has them) for at most `cap` SSRCs.
     pub fn new(profile: Profile, material: &[u8; 46], cap: usize) -> Send {
         let master = Master::new(profile, material);
