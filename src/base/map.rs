@@ -63,7 +63,8 @@ mod tests {
 
     #[test]
     fn endpoints_that_differ_anywhere_are_told_apart() {
-        let texts = ["192.0.2.1:1", "192.0.2.1:2", "192.0.2.2:1", "[2001:db8::1]:1", "[2001:db8::1%3]:1", "[1::1]:1"];
+        let texts =
+            ["192.0.2.1:1", "192.0.2.1:2", "192.0.2.2:1", "[2001:db8::1]:1", "[2001:db8::1%3]:1", "[1::1]:1"];
         let all: Vec<Endpoint> = texts.map(|text| Endpoint(text.parse().unwrap())).into();
         let mut map: Map<Endpoint, usize> = Map::default();
         let mut hashes = Set::default();

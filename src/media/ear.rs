@@ -33,7 +33,8 @@ impl Ear {
     pub const NONE: Ear = Ear(0);
 
     pub(super) fn new(what: Use) -> Ear {
-        let slot = |slot: usize| u32::try_from(slot).ok().filter(|slot| *slot < 1 << 29).map(|slot| slot << 3);
+        let slot =
+            |slot: usize| u32::try_from(slot).ok().filter(|slot| *slot < 1 << 29).map(|slot| slot << 3);
         match what {
             Use::None => Ear::NONE,
             Use::Stock => Ear(1),
@@ -84,7 +85,8 @@ impl Plane {
     #[inline]
     pub fn rtp_ear(&self, socket: SocketId, from: SocketAddr) -> Ear {
         let what = self.socket_use(socket);
-        let party = if what == Use::Shared { self.parties.get(&(socket, Endpoint(from))).copied() } else { None };
+        let party =
+            if what == Use::Shared { self.parties.get(&(socket, Endpoint(from))).copied() } else { None };
         Ear::new(party.unwrap_or(what))
     }
 

@@ -219,14 +219,7 @@ impl Plane {
 
     /// Tells a key when it is released.
     #[cold]
-    fn on_event(
-        &mut self,
-        now: Now,
-        slot: usize,
-        header: &Header,
-        bytes: Option<&[u8]>,
-        payload: Payload,
-    ) {
+    fn on_event(&mut self, now: Now, slot: usize, header: &Header, bytes: Option<&[u8]>, payload: Payload) {
         let Some(leg) = self.legs.get_mut(slot).and_then(Option::as_deref_mut) else { return };
         let Some(report) = bytes.and_then(TelephoneEvent::parse) else { return };
         let way = Way { clock: payload.units, forwarded: payload.send.is_some() };

@@ -5,7 +5,9 @@ use super::formats::Formats;
 use super::leg::{Leg, Stats};
 use super::ports::{Outcome, Ports};
 use super::{Agreed, Command, Event, Kind, Output};
-use crate::base::{Deadline, Endpoint, Key, LegId, Map, Now, Packet, Random, RealmId, ShardId, SocketId, Wheel};
+use crate::base::{
+    Deadline, Endpoint, Key, LegId, Map, Now, Packet, Random, RealmId, ShardId, SocketId, Wheel,
+};
 use crate::rtp::Keys;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -178,6 +180,12 @@ impl Plane {
     /// The next output, oldest first.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// Whether there is one.
+    #[inline]
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
     }
 
     /// When [`Plane::handle_timeout`] is wanted: for RTCP reports, and ports that have rested.
@@ -528,7 +536,11 @@ impl Plane {
             let Some(leg) = leg else { continue };
             assert_eq!(self.slots.get(&leg.id), Some(&slot));
             if let Some(partner) = leg.inbound.partner {
-                assert_eq!(of(partner).and_then(|partner| partner.inbound.partner), Some(slot), "joined one way");
+                assert_eq!(
+                    of(partner).and_then(|partner| partner.inbound.partner),
+                    Some(slot),
+                    "joined one way"
+                );
             }
             assert!(leg.paths.iter().all(|&path| self.paths.get(&Endpoint(path)) == Some(&slot)));
             if let Some(pair) = leg.pair.filter(|_| leg.shared.is_none()) {

@@ -24,6 +24,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 /// Fewer operations than this cost less by a call each.
 const WORTH_A_RING: usize = 3;
+/// A receive asks for so many times what the last one found, and for so many at least: every header that is prepared and
+/// not used costs its cache lines, of which the packets that did come have need. Where that is too few, it is told
+/// ([`Received::More`]), and the next one asks for more.
+const AHEAD: usize = 2;
+const FEWEST: usize = 8;
 
 counters! {
     /// What happened at the sockets.
@@ -50,6 +55,8 @@ counters! {
         unsendable,
         /// Datagrams for a socket that was closed meanwhile.
         closed,
+        /// Datagrams that were too long to leave in one piece, where that had been asked for; they left in several.
+        fragmented,
     }
 }
 
@@ -70,6 +77,9 @@ pub struct UdpOptions {
     pub dscp: Option<u8>,
     /// Many packets to many addresses leave by it: gather them from the whole batch into one send.
     pub gather: bool,
+    /// Datagrams leave in one piece (IPv4), which costs the kernel less, until there is one that is too long for its path:
+    /// from then on they are cut up where they must be, as without this.
+    pub whole: bool,
     /// Hear of datagrams that come back as ICMP errors: [`Sockets::receive_refused`]. Costs a sender nothing, but an
     /// error shows up at its next call, which must be tried again.
     pub errors: bool,
@@ -86,6 +96,7 @@ impl UdpOptions {
             send_buffer: 0,
             dscp: None,
             gather: false,
+            whole: false,
             errors: false,
         }
     }
@@ -99,6 +110,8 @@ pub struct Udp {
     receive_buffer: usize,
     send_buffer: usize,
     gather: bool,
+    /// How many datagrams the last receive in batches found.
+    found: usize,
 }
 
 impl Udp {
@@ -125,6 +138,9 @@ impl Udp {
             let class = u32::from(dscp) << 2;
             if options.address.is_ipv6() { socket.set_tclass_v6(class) } else { socket.set_tos_v4(class) }?;
         }
+        if options.whole && options.address.is_ipv4() {
+            sys::keep_whole(socket.as_fd(), true)?;
+        }
         if options.errors {
             sys::hear_errors(socket.as_fd(), options.address.is_ipv6())?;
         }
@@ -135,6 +151,7 @@ impl Udp {
             receive_buffer: socket.recv_buffer_size()?,
             send_buffer: socket.send_buffer_size()?,
             gather: options.gather,
+            found: 0,
             socket: socket.into(),
         })
     }
@@ -249,9 +266,9 @@ impl Sockets {
     /// Appends up to `limit` datagrams of a socket to the batch. The batch must have room for two, so that a receive
     /// of one can show that there is no second.
     pub fn receive(&mut self, id: SocketId, batch: &mut Batch, limit: usize) -> Received {
-        let Some(socket) = self.table.get(id) else { return Received::Drained };
+        let Some(socket) = self.table.get_mut(id) else { return Received::Drained };
         let start = batch.len;
-        let end = BATCH.min(start + limit.max(2));
+        let end = BATCH.min(start + limit.min(FEWEST.max(AHEAD * socket.found)).max(2));
         if start + 2 > BATCH {
             return Received::More;
         }
@@ -259,6 +276,7 @@ impl Sockets {
         self.counters.receive_calls += 1;
         match batch.headers.receive(socket.fd(), slots) {
             Ok((got, cut)) => {
+                socket.found = got;
                 slots.iter_mut().take(got).for_each(|slot| slot.socket = id);
                 batch.len += got;
                 self.counters.received += got as u64;
@@ -378,6 +396,9 @@ impl Sockets {
 
     /// Sends every slot of the batch that is marked, in order for each socket, and empties the batch.
     pub fn send(&mut self, batch: &mut Batch) {
+        if batch.is_empty() {
+            return;
+        }
         self.sent = [false; BATCH];
         self.send_by_ring(batch);
         let Batch { slots, len, headers } = batch;
@@ -432,6 +453,7 @@ impl Sockets {
                     self.counters.refused += 1;
                     continue;
                 }
+                Err(error) if is_too_long(&error) => continue,
                 Err(error) => count_send_error(&error, &mut self.counters),
             }
             self.sent[place] = true;
@@ -450,7 +472,13 @@ impl Sockets {
         };
         self.counters.send_calls += 1;
         // An error of an earlier datagram is told, and spent, by the first attempt.
-        match socket.socket.send_to(bytes, to).or_else(|_| socket.socket.send_to(bytes, to)) {
+        let again = |error: io::Error| {
+            if is_too_long(&error) {
+                let _ = sys::keep_whole(socket.fd(), false);
+            }
+            socket.socket.send_to(bytes, to)
+        };
+        match socket.socket.send_to(bytes, to).or_else(again) {
             Ok(_) => self.counters.sent += 1,
             Err(error) => {
                 let before = self.counters.unsendable;
@@ -485,12 +513,22 @@ fn send_run(socket: &Udp, headers: &mut sys::Headers, counters: &mut Counters) {
                 counters.refused += 1;
                 retried = Some(from);
             }
+            Err(error) if is_too_long(&error) && retried != Some(from) => {
+                counters.fragmented += 1;
+                let _ = sys::keep_whole(socket.fd(), false);
+                retried = Some(from);
+            }
             Err(error) => {
                 count_send_error(&error, counters);
                 from += 1;
             }
         }
     }
+}
+
+/// Longer than the path takes in one piece, and the kernel may not cut it up.
+fn is_too_long(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EMSGSIZE)
 }
 
 fn count_send_error(error: &io::Error, counters: &mut Counters) {

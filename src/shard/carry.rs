@@ -53,7 +53,11 @@ pub(super) fn seat_sockets(
 }
 
 impl Loop {
-    pub(super) fn outputs(&mut self, now: Now) {
+    /// Carries out what the machines asked for; false where they asked for nothing.
+    pub(super) fn outputs(&mut self, now: Now) -> bool {
+        if !self.core.has_output() && self.binds.is_empty() {
+            return false;
+        }
         self.carry_out(now);
         for _ in 0..BINDS {
             let Some((realm, port, shared)) = self.binds.pop_front() else { break };
@@ -64,6 +68,7 @@ impl Loop {
         self.carry_out(now);
         self.sockets.send(&mut self.own);
         self.mailboxes.wake();
+        true
     }
 
     pub(super) fn carry_out(&mut self, now: Now) {
@@ -116,6 +121,7 @@ impl Loop {
             device: realm.device.clone(),
             dscp: realm.media_dscp,
             gather: shared,
+            whole: true,
             ..UdpOptions::new(SocketAddr::new(realm.media, port))
         };
         let buffer = if shared { self.config.web_media.buffer } else { 0 };

@@ -250,9 +250,19 @@ impl Core {
 
     /// When [`Core::handle_timeout`] is wanted next, and why.
     pub fn poll_timeout(&mut self) -> Option<Deadline> {
+        Deadline::sooner(self.media_timeout(), self.other_timeout())
+    }
+
+    /// The media plane's part of [`Core::poll_timeout`].
+    #[inline]
+    pub(super) fn media_timeout(&mut self) -> Option<Deadline> {
+        self.plane.poll_timeout()
+    }
+
+    /// All else of [`Core::poll_timeout`]: media that [`Core::receive`] forwards does not change it.
+    pub(super) fn other_timeout(&mut self) -> Option<Deadline> {
         let unsettled = self.unsettled.map(|at| Deadline { at, why: "switchboard" });
         [
-            self.plane.poll_timeout(),
             self.peers.poll_timeout(),
             self.stack.poll_timeout(),
             self.hub.poll_timeout(),
@@ -273,6 +283,11 @@ impl Core {
     /// The next output, oldest first.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// Whether there is one.
+    pub(super) fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
     }
 
     /// How many connections there are.

@@ -13,8 +13,9 @@ use std::net::SocketAddr;
 const PATHS: usize = 1 << 16;
 
 impl Core {
-    /// Handles datagrams where they lie. Slots that are to be sent afterwards are marked `send`.
-    pub fn receive(&mut self, now: Now, batch: &mut Batch) {
+    /// Handles datagrams where they lie. Slots that are to be sent afterwards are marked `send`. True where all that
+    /// came was media, and no machine but the plane has heard of it.
+    pub fn receive(&mut self, now: Now, batch: &mut Batch) -> bool {
         let slots = batch.slots();
         let mut edition = self.plane.edition();
         // Each step for all of them, so that one waits for the memory of the others.
@@ -28,15 +29,20 @@ impl Core {
                 self.plane.fetch(Ear::from_bits(slot.note), step, net::fetch);
             }
         }
+        let mut media = true;
         for n in 0..slots.len() {
             if self.plane.edition() != edition {
                 // What came before it in this batch may have changed who hears it.
                 edition = self.plane.edition();
                 slots[n..].iter_mut().for_each(|slot| slot.note = self.ear(slot).to_bits());
             }
-            self.datagram(now, &mut slots[n]);
+            media &= self.datagram(now, &mut slots[n]);
         }
-        self.settle(now);
+        if !media || self.plane.has_output() || !self.is_settled() {
+            self.settle(now);
+            return false;
+        }
+        true
     }
 
     /// Datagrams will be received by these sockets: has the memory fetched that they will need.
@@ -61,14 +67,17 @@ impl Core {
         }
     }
 
+    /// False where it was no media.
     #[inline]
-    fn datagram(&mut self, now: Now, slot: &mut Slot) {
+    fn datagram(&mut self, now: Now, slot: &mut Slot) -> bool {
+        let mut media = true;
         let verdict = if let Some(place) = self.places.web.iter().find(|p| p.socket == slot.socket) {
             let local = place.local;
             match slot.packet.bytes().first() {
                 Some(128..=191) => self.plane.hear_web(now, Ear::from_bits(slot.note), &mut slot.packet),
                 // STUN and DTLS. The room has its own budget for handshakes in a pass.
                 Some(&first @ (0..=3 | 20..=63)) => {
+                    media = false;
                     let data = slot.packet.bytes();
                     self.peers.handle_input(now, webrtc::Input::Datagram { from: slot.remote, local, data });
                     if first > 3 {
@@ -83,6 +92,7 @@ impl Core {
                 }
             }
         } else if self.places.sip.iter().any(|place| place.socket == slot.socket) {
+            media = false;
             self.on_sip(now, slot.socket, slot.remote, slot.packet.bytes());
             Verdict::Taken
         } else {
@@ -91,6 +101,7 @@ impl Core {
         if let Verdict::Send { socket, to } = verdict {
             (slot.socket, slot.remote, slot.send) = (self.web_socket(socket, to), to, true);
         }
+        media
     }
 
     /// The socket to send by: where it is a web socket and there are several, the one that `to` is reached by.

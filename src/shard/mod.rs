@@ -4,6 +4,7 @@
 //! on virtual time without a socket. [`Loop`] puts real sockets, clocks and mailboxes around it.
 
 mod carry;
+mod clock;
 mod config;
 mod connections;
 mod control;
@@ -27,10 +28,11 @@ mod tests;
 mod trace;
 
 pub use self::core::{Core, Counters, Output, Places, SipPlace, WebPlace};
+pub use clock::clock;
 pub use config::{Caps, Config, Http, Realm, WebMedia, slice};
 pub use control::{BOUNDS, Control, Order, Passes, Snapshot};
 pub use mail::Mail;
 pub use open::{Bound, OpenError, Opened, Seat, open};
-pub use run::{Loop, clock};
+pub use run::Loop;
 pub use tally::TrunkState;
 pub use trace::{Entry, Ladder, TraceCaps, Way};

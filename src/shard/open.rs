@@ -130,6 +130,7 @@ fn open_web(config: &Config, shard: u8, bound: &mut Bound) -> Result<Vec<Udp>, O
             send_buffer: media.buffer,
             dscp: realm.and_then(|realm| realm.media_dscp),
             gather: true,
+            whole: true,
             ..UdpOptions::new(address)
         };
         Udp::open(&options).map_err(|error| OpenError { what: WHAT, address: Some(address), error })

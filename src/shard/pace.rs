@@ -80,10 +80,15 @@ impl Pace {
         self.parts = [Duration::ZERO; PARTS];
     }
 
-    /// What was done since the last lap was this part.
+    /// What was done since the last lap was this part. A part that finds nothing to do needs no lap.
     pub(super) fn lap(&mut self, now: Instant, part: Part) {
         self.parts[part as usize] += now.saturating_duration_since(self.lap);
         self.lap = now;
+    }
+
+    /// When the clock was read last.
+    pub(super) fn last(&self) -> Instant {
+        self.lap
     }
 
     pub(super) fn end(&mut self) {

@@ -1,6 +1,7 @@
 //! The loop: waits, receives, forwards, runs the machines, sends. The one place where a shard meets time and sockets.
 
 use super::carry::seat_sockets;
+use super::clock::{Clock, clock, instant};
 use super::config::Config;
 use super::control::{Order, Snapshot};
 use super::core::Core;
@@ -15,7 +16,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// Turns of media sockets in one pass. A turn of an RTP socket is one datagram, of a web socket up to a batch.
 const DATAGRAMS: usize = 512;
@@ -84,24 +85,19 @@ pub struct Loop {
     pub(super) records: Option<SyncSender<Box<Record>>>,
     pub(super) mailboxes: Mailboxes,
     pub(super) orders: Receiver<Order>,
+    pub(super) clock: Clock,
     pub(super) pace: Pace,
+    /// Another thread has put something into a ring.
+    pub(super) woken: bool,
+    /// Something but media was handled since `next` was asked for.
+    pub(super) stale: bool,
+    /// When the machines want to be called again, the media plane left out.
+    pub(super) next: Option<Instant>,
     pub(super) draining: bool,
     pub(super) drained_at: Option<Instant>,
     pub(super) stopped: bool,
     pub(super) checked: bool,
     pub(super) counters: Counters,
-}
-
-/// This moment, on both clocks.
-#[expect(clippy::disallowed_methods, reason = "the loop is where time comes from")]
-pub fn clock() -> Now {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now { instant: Instant::now(), unix }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the loop is where time comes from")]
-pub(super) fn instant() -> Instant {
-    Instant::now()
 }
 
 impl Loop {
@@ -139,7 +135,11 @@ impl Loop {
             level: Vec::with_capacity(BATCH),
             binds: VecDeque::new(),
             records: None,
+            clock: Clock::new(now),
             pace: Pace::new(now.instant),
+            woken: true,
+            stale: true,
+            next: None,
             draining: false,
             drained_at: None,
             stopped: false,
@@ -167,6 +167,7 @@ impl Loop {
 
     /// The shard without its sockets, to be looked at and for tests that set up media by hand.
     pub fn core_mut(&mut self) -> &mut Core {
+        self.stale = true;
         &mut self.core
     }
 
@@ -178,35 +179,45 @@ impl Loop {
         Ok(())
     }
 
-    /// One pass. Waits for something to do, at most so long.
+    /// One pass. Waits for something to do, at most so long. What finds nothing to do reads no clock and asks no machine:
+    /// most passes are for a handful of media packets, each of which would have to bear its share of that.
     pub fn pass(&mut self, patience: Option<Duration>) -> io::Result<()> {
         let timeout = self.timeout(patience);
         self.poll.wait(timeout)?;
-        let now = clock();
+        let now = self.clock.now();
         self.pace.begin(now.instant);
         if let Some(full) = self.pace.weigh(self.config.caps.load) {
+            self.stale = true;
             self.core.overload(now, full);
         }
         self.note_ready(now);
-        self.datagrams(now);
-        self.refusals(now);
-        self.messages(now);
-        self.pace.lap(instant(), Part::Datagrams);
-        self.orders(now);
-        self.mail(now);
-        self.pace.lap(instant(), Part::Mail);
-        self.accept(now);
-        self.streams(now);
-        self.pace.lap(instant(), Part::Streams);
-        self.timers(now);
-        self.pace.lap(instant(), Part::Timers);
-        self.outputs(now);
-        self.pace.lap(instant(), Part::Outputs);
+        if self.ready_sockets.len() > 0 {
+            self.datagrams(now);
+            self.pace.lap(instant(), Part::Datagrams);
+        }
+        let signalled = self.refusals(now) | self.messages(now);
+        self.lap(signalled, Part::Datagrams);
+        let told = self.orders(now) | self.mail(now);
+        self.lap(told, Part::Mail);
+        let streamed = self.accept(now) | self.streams(now);
+        self.lap(streamed, Part::Streams);
+        let late = self.timers(now);
+        self.lap(late, Part::Timers);
+        let asked = self.outputs(now);
+        self.lap(asked, Part::Outputs);
         self.pace.end();
         if self.checked {
             self.core.check_invariants();
         }
         Ok(())
+    }
+
+    /// A part of the pass is over, which did something or found nothing to do.
+    fn lap(&mut self, worked: bool, part: Part) {
+        if worked {
+            self.stale = true;
+            self.pace.lap(instant(), part);
+        }
     }
 
     /// How long the next wait may be: not at all while a budget put work off.
@@ -216,18 +227,23 @@ impl Loop {
         if waiting > 0 || !self.binds.is_empty() || self.mailboxes.backlog() {
             return Some(Duration::ZERO);
         }
-        let mut at = self.core.poll_timeout().map(|deadline| deadline.at);
-        for other in [self.accept_at, self.drained_at, self.handshake_timeout()] {
-            at = match (at, other) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
-        }
-        let wait = at.map(|at| at.saturating_duration_since(instant()));
+        // What the last pass read last is as good as now.
+        let wait = self.deadline().map(|at| at.saturating_duration_since(self.pace.last()));
         match (wait, patience) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }
+    }
+
+    /// When something is to be done though nothing comes.
+    fn deadline(&mut self) -> Option<Instant> {
+        if std::mem::take(&mut self.stale) {
+            let other = self.core.other_timeout().map(|deadline| deadline.at);
+            let all = [other, self.accept_at, self.drained_at, self.handshake_timeout()];
+            self.next = all.into_iter().flatten().min();
+        }
+        let media = self.core.media_timeout().map(|deadline| deadline.at);
+        media.into_iter().chain(self.next).min()
     }
 
     fn note_ready(&mut self, now: Now) {
@@ -241,7 +257,7 @@ impl Loop {
                 net::Ready::Socket(id) | net::Ready::Errors(id) => self.ready_sockets.push(id),
                 net::Ready::Stream { flow, .. } => self.ready_streams.push(flow),
                 net::Ready::Listener(_) => self.accept_at = Some(now.instant),
-                net::Ready::Woken => {}
+                net::Ready::Woken => self.woken = true,
             }
         }
     }
@@ -250,20 +266,23 @@ impl Loop {
         for _ in 0..DATAGRAMS {
             let Some(id) = self.ready_sockets.pop() else { break };
             if self.wide.contains(&id) {
-                self.forward(now);
-                if self.sockets.receive(id, &mut self.batch, BATCH) == Received::More {
+                if self.batch.room() < BATCH / 2 {
+                    self.forward(now);
+                }
+                let limit = self.batch.room();
+                if self.sockets.receive(id, &mut self.batch, limit) == Received::More {
                     self.ready_sockets.push(id);
+                    self.forward(now);
+                    if instant().saturating_duration_since(now.instant) >= DATAGRAM_TIME {
+                        break;
+                    }
                 }
             } else {
                 self.level.push(id);
-                if self.level.len() < BATCH {
-                    continue;
+                if self.level.len() == BATCH {
+                    self.read_level(now);
+                    self.forward(now);
                 }
-                self.read_level(now);
-            }
-            self.forward(now);
-            if instant().saturating_duration_since(now.instant) >= DATAGRAM_TIME {
-                break;
             }
         }
         self.read_level(now);
@@ -285,31 +304,35 @@ impl Loop {
 
     fn forward(&mut self, now: Now) {
         if !self.batch.is_empty() {
-            self.core.receive(now, &mut self.batch);
+            self.stale |= !self.core.receive(now, &mut self.batch);
             self.sockets.send(&mut self.batch);
         }
     }
 
-    /// Requests that came back: nobody is there.
-    fn refusals(&mut self, now: Now) {
+    /// Requests that came back: nobody is there. False where there are none.
+    fn refusals(&mut self, now: Now) -> bool {
+        let waiting = self.failing.len() > 0;
         for _ in 0..MESSAGES {
             if !self.core.is_settled() {
-                return;
+                break;
             }
-            let Some(id) = self.failing.pop() else { return };
+            let Some(id) = self.failing.pop() else { break };
             if let Some((to, data)) = self.sockets.receive_refused(id, &mut self.buffer) {
                 self.core.refused(now, id, to, data);
                 self.failing.push(id);
             }
         }
+        waiting
     }
 
-    fn messages(&mut self, now: Now) {
+    /// SIP messages; false where there are none.
+    fn messages(&mut self, now: Now) -> bool {
+        let waiting = self.ready_sip.len() > 0;
         for _ in 0..MESSAGES {
             if !self.core.is_settled() {
-                return;
+                break;
             }
-            let Some(id) = self.ready_sip.pop() else { return };
+            let Some(id) = self.ready_sip.pop() else { break };
             match self.sockets.receive_one(id, &mut self.buffer) {
                 Ok((remote, data)) => {
                     self.core.message(now, id, remote, data);
@@ -319,9 +342,14 @@ impl Loop {
                 Err(Received::Drained) => {}
             }
         }
+        waiting
     }
 
-    fn orders(&mut self, now: Now) {
+    /// What the node wants; false where it wants nothing. Who puts an order in wakes us.
+    fn orders(&mut self, now: Now) -> bool {
+        if !self.woken && !self.draining && self.drained_at.is_none() {
+            return false;
+        }
         while let Ok(order) = self.orders.try_recv() {
             match order {
                 Order::Drain => {
@@ -344,6 +372,7 @@ impl Loop {
             self.stop(now);
         }
         self.stopped |= self.drained_at.is_some_and(|at| at <= now.instant);
+        true
     }
 
     fn stop(&mut self, now: Now) {
@@ -351,22 +380,32 @@ impl Loop {
         self.drained_at = Some(now.instant + LINGER);
     }
 
-    fn mail(&mut self, now: Now) {
+    /// What other shards tell; false where they tell nothing. Who puts mail in wakes us.
+    fn mail(&mut self, now: Now) -> bool {
+        if !std::mem::take(&mut self.woken) && !self.mailboxes.backlog() {
+            return false;
+        }
         for _ in 0..MAIL {
             if !self.core.is_settled() {
                 break;
             }
-            let Some((from, mail)) = self.mailboxes.receive() else { return };
+            let Some((from, mail)) = self.mailboxes.receive() else { return true };
             self.core.mail(now, from, mail);
         }
         self.mailboxes.leave_rest();
+        true
     }
 
-    fn timers(&mut self, now: Now) {
+    /// Calls the machines that wanted to be; false where it is too soon.
+    fn timers(&mut self, now: Now) -> bool {
+        if self.deadline().is_none_or(|at| at > now.instant) {
+            return false;
+        }
         self.expire_handshakes(now);
         if self.core.poll_timeout().is_some_and(|deadline| deadline.at <= now.instant) {
             self.core.handle_timeout(now);
         }
+        true
     }
 
     /// How it goes.

@@ -1,6 +1,7 @@
 //! The loop's connections: accepted, read and written, each in its turn.
 
-use super::run::{Loop, instant};
+use super::clock::instant;
+use super::run::Loop;
 use crate::base::{FlowId, Key, Now};
 use crate::net::{self, Stream};
 use std::net::SocketAddr;
@@ -23,26 +24,28 @@ const STREAM_TIME: Duration = Duration::from_millis(3);
 const REST: Duration = Duration::from_millis(100);
 
 impl Loop {
-    pub(super) fn accept(&mut self, now: Now) {
+    /// Accepts connections; false where none may wait.
+    pub(super) fn accept(&mut self, now: Now) -> bool {
         if self.accept_at.is_none_or(|at| at > now.instant) {
-            return;
+            return false;
         }
         for _ in 0..ACCEPTS {
-            let Some(listener) = &self.listener else { return };
+            let Some(listener) = &self.listener else { break };
             match listener.accept() {
                 Ok(Some((stream, remote))) => self.open_stream(now, stream, remote),
                 Ok(None) => {
                     self.accept_at = None;
-                    return;
+                    break;
                 }
                 Err(_) => {
                     // The connection still waits and raises no new edge: try again, but don't spin.
                     self.counters.accept_failed += 1;
                     self.accept_at = Some(now.instant + REST);
-                    return;
+                    break;
                 }
             }
         }
+        true
     }
 
     pub(super) fn open_stream(&mut self, now: Now, mut stream: Stream, remote: SocketAddr) {
@@ -71,16 +74,20 @@ impl Loop {
         self.ready_streams.push(flow);
     }
 
-    pub(super) fn streams(&mut self, now: Now) {
+    /// Reads and writes connections; false where none is ready.
+    pub(super) fn streams(&mut self, now: Now) -> bool {
+        if self.ready_streams.len() == 0 {
+            return false;
+        }
         let mut handshakes = HANDSHAKES;
         let (mut budget, begin) = (STREAM_BYTES, instant());
         for _ in 0..STREAMS.min(self.ready_streams.len()) {
             let late = instant().saturating_duration_since(begin) >= STREAM_TIME;
             // What the machines have not yet passed on waits in memory: nothing is added to it.
             if budget == 0 || late || !self.core.is_settled() {
-                return;
+                break;
             }
-            let Some(flow) = self.ready_streams.pop() else { return };
+            let Some(flow) = self.ready_streams.pop() else { break };
             let shaking = Self::stream(&mut self.streams, flow).is_some_and(|stream| stream.is_handshaking());
             if shaking && handshakes == 0 {
                 self.ready_streams.push(flow);
@@ -95,6 +102,8 @@ impl Loop {
                 self.counters.handshakes += 1;
             }
         }
+        self.expire_handshakes(now);
+        true
     }
 
     /// When the oldest handshake has had its time.

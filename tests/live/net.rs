@@ -317,3 +317,36 @@ fn listeners_share_a_port_and_streams_carry_both_ways() {
         assert!(stream.write(b"x").is_ok());
     }
 }
+
+/// In a network of its own, whose loopback takes no more than 1,300 bytes at once.
+const NARROW: &str = "BRIDGEHEAD_NARROW";
+
+#[test]
+fn a_datagram_too_long_for_its_path_leaves_in_pieces_after_all() {
+    if std::env::var_os(NARROW).is_none() {
+        let script = "ip link set lo mtu 1300 up && exec \"$0\" --exact \
+                      net::a_datagram_too_long_for_its_path_leaves_in_pieces_after_all";
+        let test = std::env::current_exe().unwrap();
+        let mut command = std::process::Command::new("unshare");
+        let command = command.args(["--user", "--map-root-user", "--net", "sh", "-c", script]).arg(test);
+        let output = command.env(NARROW, "1").output().expect("unshare, of util-linux");
+        assert!(output.status.success(), "{output:?}");
+        return;
+    }
+    let mut sockets = Sockets::new(ShardId(0), 4);
+    let id = sockets.insert(Udp::open(&UdpOptions { whole: true, ..UdpOptions::new(localhost(0)) }).unwrap());
+    let (id, far) = (id.unwrap(), UdpSocket::bind(localhost(0)).unwrap());
+    far.set_read_timeout(PATIENCE).unwrap();
+    let (to, mut batch, mut buffer) = (far.local_addr().unwrap(), Batch::default(), [0; 2048]);
+    for (length, fragmented) in [(172, 0), (1500, 1), (1600, 1), (200, 1)] {
+        assert!(batch.push(id, to, &[7; 2048][..length], true));
+        sockets.send(&mut batch);
+        assert_eq!(far.recv(&mut buffer).unwrap(), length);
+        assert_eq!((sockets.counters().fragmented, sockets.counters().unsendable), (fragmented, 0));
+    }
+    // The other way to send.
+    let other = Udp::open(&UdpOptions { whole: true, ..UdpOptions::new(localhost(0)) }).unwrap();
+    let other = sockets.insert(other).unwrap();
+    assert!(sockets.send_one(other, to, &[7; 1500]));
+    assert_eq!(far.recv(&mut buffer).unwrap(), 1500);
+}
