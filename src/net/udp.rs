@@ -263,7 +263,7 @@ impl Sockets {
         &self.counters
     }
 
-    /// Appends up to `limit` datagrams of a socket to the batch. The batch must have room for two, so that a receive
+    /// Appends up to `limit` datagrams of a socket to the batch, fewer where the last receive found few. The batch must have room for two, so that a receive
     /// of one can show that there is no second.
     pub fn receive(&mut self, id: SocketId, batch: &mut Batch, limit: usize) -> Received {
         let Some(socket) = self.table.get_mut(id) else { return Received::Drained };
