@@ -44,8 +44,10 @@ pub(super) fn to_caller(reason: Reason) -> Reason {
 /// What the called party hears of a call that was never answered.
 fn to_callee(reason: Reason, caller_gone: bool) -> Reason {
     match reason.cause {
-        Cause::Hangup | Cause::Cancelled => Cause::Cancelled.into(),
-        _ if caller_gone => Cause::Cancelled.into(),
+        // Where it rings besides, it is no missed call.
+        Cause::AnsweredElsewhere => reason,
+        Cause::Hangup | Cause::Cancelled => Reason::from(Cause::Cancelled).with_q850(reason.q850),
+        _ if caller_gone => Reason::from(Cause::Cancelled).with_q850(reason.q850),
         _ => reason,
     }
 }

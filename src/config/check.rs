@@ -180,6 +180,7 @@ impl Check<'_> {
 
 fn trunk_limits(trunk: &Trunk) -> Result<(), Wrong> {
     super::route::codecs(&trunk.codecs, "codecs")?;
+    super::trunk::policy(trunk)?;
     super::route::rate(trunk.calls_per_second.as_ref())?;
     trunk.dialled_as.as_ref().map(|plan| plan.plan("dialled_as")).transpose()?;
     Ok(())

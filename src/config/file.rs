@@ -3,6 +3,8 @@
 use super::cores::parse_ports;
 use super::dialogs::{self, Refresh, Refresher, Reliable};
 use super::route::{Rewrite, Route};
+use super::trunk::{HeaderRule, IdentityAs, Reasons, Trusted};
+use crate::sip::Block;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -79,12 +81,30 @@ pub struct Sip {
     pub advertise: Option<SocketAddr>,
     /// What User-Agent and Server say; empty says nothing.
     pub user_agent: String,
+    /// What requests from addresses of no trunk get: `refuse` (403, ten times a second each at most) or `ignore`.
+    pub strangers: Strangers,
+}
+
+/// `strangers`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strangers {
+    /// They are refused, without state.
+    #[default]
+    Refuse,
+    /// Nobody is there.
+    Ignore,
 }
 
 impl Default for Sip {
     fn default() -> Self {
         let user_agent = concat!("Bridgehead/", env!("CARGO_PKG_VERSION")).to_owned();
-        Sip { listen: (Ipv4Addr::LOCALHOST, 5060).into(), advertise: None, user_agent }
+        Sip {
+            listen: (Ipv4Addr::LOCALHOST, 5060).into(),
+            advertise: None,
+            user_agent,
+            strangers: Strangers::Refuse,
+        }
     }
 }
 
@@ -372,9 +392,9 @@ pub struct Trunk {
     /// Only challenges of this realm are answered; any of the trunk's where empty.
     #[serde(default)]
     pub realm: String,
-    /// Other addresses from which it sends requests.
-    #[serde(default)]
-    pub accept: Vec<IpAddr>,
+    /// Other addresses from which it sends requests, alone or as blocks (`192.0.2.0/24`).
+    #[serde(default, deserialize_with = "super::trunk::blocks")]
+    pub accept: Vec<Block>,
     /// Codecs allowed towards it, best first.
     #[serde(default)]
     pub codecs: Vec<Spanned<String>>,
@@ -416,6 +436,24 @@ pub struct Trunk {
     /// Types of body parts that are passed on with calls from it and to it (`application/pidf+xml`, `application/isup`).
     #[serde(default)]
     pub bodies: Vec<Spanned<String>>,
+    /// Whether its network is trusted with who calls: `none`, `from` (believed), `to` (told), or `both`.
+    #[serde(default)]
+    pub trust: Trusted,
+    /// By which header it is told who calls, where it is trusted: `asserted`, `preferred` or `remote-party`.
+    #[serde(default)]
+    pub identity_as: IdentityAs,
+    /// The only methods that it may send, beside ACK, BYE and CANCEL; all that the gateway does where empty.
+    #[serde(default)]
+    pub methods: Vec<Spanned<String>>,
+    /// The longest body that it may send, in bytes.
+    #[serde(default)]
+    pub max_body: Option<Spanned<u32>>,
+    /// Rules on headers of its INVITEs, in the order in which they act.
+    #[serde(default)]
+    pub headers: Vec<HeaderRule>,
+    /// What its codes mean (`503 = "busy"`, `q850-34 = "overloaded"`), and what it is sent for a cause (`busy = 600`).
+    #[serde(default)]
+    pub reasons: Reasons,
 }
 
 /// `[[user]]`: a browser user.
@@ -514,6 +552,12 @@ impl Trunk {
             delayed_offer: false,
             early_media: false,
             bodies: Vec::new(),
+            trust: Trusted::None,
+            identity_as: IdentityAs::Asserted,
+            methods: Vec::new(),
+            max_body: None,
+            headers: Vec::new(),
+            reasons: Reasons::new(),
         }
     }
 }

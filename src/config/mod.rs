@@ -10,6 +10,7 @@ mod phones;
 mod plan;
 mod print;
 mod route;
+mod trunk;
 
 pub use args::{AdminAddress, Args, Command};
 pub use check::read;
@@ -23,3 +24,4 @@ pub use phones::Phones;
 pub use plan::plan;
 pub use print::print;
 pub use route::{Member, Rewrite, Route};
+pub use trunk::{HeaderAct, HeaderRule, HeaderWay, IdentityAs, Meaning, Reasons, Trusted};

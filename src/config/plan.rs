@@ -153,6 +153,8 @@ fn sip_of(file: &File, shards: u8) -> sip::Config {
             session: session_policy(trunk),
             early_media: trunk.early_media,
             bodies: trunk.bodies.iter().map(|kind| kind.get_ref().clone()).collect(),
+            // `check` has refused what is none.
+            policy: super::trunk::policy(trunk).unwrap_or_default(),
             ..sip::Trunk::new(trunk.name.get_ref(), trunk.address)
         }
     };
@@ -160,6 +162,12 @@ fn sip_of(file: &File, shards: u8) -> sip::Config {
         trunks: file.trunk.iter().map(trunk).collect(),
         accounts: accounts(file),
         attach: attach(file),
+        watched: file
+            .route
+            .iter()
+            .filter_map(|route| Some(route.get_ref().header.as_ref()?.get_ref().clone()))
+            .collect(),
+        strangers: file.sip.strangers.into(),
         user_agent: file.sip.user_agent.clone(),
         phones: super::phones::plan(file, shards),
         ..sip::Config::default()

@@ -1,7 +1,10 @@
 //! The effective configuration as TOML, secrets hidden.
 
+use super::file::Strangers;
 use super::file::{Dtls, LogFormat};
-use super::{File, Member, Rewrite, Route};
+use super::{
+    File, HeaderAct, HeaderRule, HeaderWay, IdentityAs, Meaning, Member, Rewrite, Route, Trunk, Trusted,
+};
 use std::fmt::{Display, Write as _};
 
 /// What stands for a secret.
@@ -102,6 +105,7 @@ fn servers(lines: &mut Lines, file: &File) {
     lines.text("listen", file.sip.listen);
     lines.maybe("advertise", file.sip.advertise);
     lines.text("user_agent", &file.sip.user_agent);
+    lines.text("strangers", if file.sip.strangers == Strangers::Ignore { "ignore" } else { "refuse" });
     lines.table("[media]");
     lines.text("listen", file.media.listen);
     lines.maybe("advertise", file.media.advertise);
@@ -193,6 +197,7 @@ fn trunks_and_users(lines: &mut Lines, file: &File) {
         lines.raw("delayed_offer", trunk.delayed_offer);
         lines.raw("early_media", trunk.early_media);
         lines.raw("bodies", list(trunk.bodies.iter().map(toml::Spanned::get_ref)));
+        print_policy(lines, trunk);
     }
     for user in &file.user {
         lines.table("[[user]]");
@@ -217,6 +222,53 @@ fn trunks_and_users(lines: &mut Lines, file: &File) {
 
 fn text(value: Option<&toml::Spanned<String>>) -> Option<&String> {
     value.map(toml::Spanned::get_ref)
+}
+
+fn print_policy(lines: &mut Lines, trunk: &Trunk) {
+    let trust = match trunk.trust {
+        Trusted::None => "none",
+        Trusted::From => "from",
+        Trusted::To => "to",
+        Trusted::Both => "both",
+    };
+    lines.text("trust", trust);
+    let identity = match trunk.identity_as {
+        IdentityAs::Asserted => "asserted",
+        IdentityAs::Preferred => "preferred",
+        IdentityAs::RemoteParty => "remote-party",
+    };
+    lines.text("identity_as", identity);
+    if !trunk.methods.is_empty() {
+        lines.raw("methods", list(trunk.methods.iter().map(toml::Spanned::get_ref)));
+    }
+    lines.number("max_body", trunk.max_body.as_ref().map(toml::Spanned::get_ref));
+    let rule = |rule: &HeaderRule| {
+        let way = if rule.way == HeaderWay::In { "in" } else { "out" };
+        let act = match rule.act {
+            HeaderAct::Pass => "pass",
+            HeaderAct::Remove => "remove",
+            HeaderAct::Add => "add",
+            HeaderAct::Rewrite => "rewrite",
+        };
+        let mut keys = vec![("way", way), ("name", rule.name.get_ref()), ("do", act), ("value", &rule.value)];
+        keys.extend(rule.find.as_ref().map(|find| ("find", find.get_ref().as_str())));
+        keys.push(("replace", &rule.replace));
+        let keys = keys.into_iter().filter(|(_, value)| !value.is_empty());
+        let keys: Vec<String> = keys.map(|(key, value)| format!("{key} = {}", quoted(value))).collect();
+        format!("{{ {} }}", keys.join(", "))
+    };
+    if !trunk.headers.is_empty() {
+        let rules: Vec<String> = trunk.headers.iter().map(rule).collect();
+        lines.raw("headers", format_args!("[{}]", rules.join(", ")));
+    }
+    let reason = |(key, meaning): (&String, &toml::Spanned<Meaning>)| match meaning.get_ref() {
+        Meaning::Cause(name) => format!("{} = {}", quoted(key), quoted(name)),
+        Meaning::Code(code) => format!("{} = {code}", quoted(key)),
+    };
+    if !trunk.reasons.is_empty() {
+        let reasons: Vec<String> = trunk.reasons.iter().map(reason).collect();
+        lines.raw("reasons", format_args!("{{ {} }}", reasons.join(", ")));
+    }
 }
 
 fn print_route(lines: &mut Lines, route: &Route) {
@@ -262,9 +314,7 @@ mod tests {
     use super::*;
     use crate::config::read;
 
-    #[test]
-    fn what_is_printed_reads_back_as_the_same_and_hides_secrets() {
-        let text = r#"
+    const ALL: &str = r#"
             [http]
             listen = "127.0.0.1:8443"
             certificate = "a \"b\".pem"
@@ -285,6 +335,15 @@ mod tests {
             password = "hush1"
             codecs = ["opus", "pcmu"]
             shared_rtp_ports = true
+            accept = ["192.0.2.0/24"]
+            dialled_as = { country = "49", national = "0" }
+            max_calls = 7
+            trust = "both"
+            identity_as = "preferred"
+            methods = ["INVITE"]
+            max_body = 4000
+            headers = [{ way = "in", name = "X-A", do = "rewrite", find = '\\d', replace = "$0" }]
+            reasons = { 503 = "busy", busy = 600 }
             [[user]]
             name = "alice"
             password = "hush2"
@@ -320,7 +379,10 @@ mod tests {
             reject = 404
             reject_q850 = 1
         "#;
-        let printed = print(&read("a.toml", text).unwrap());
+
+    #[test]
+    fn what_is_printed_reads_back_as_the_same_and_hides_secrets() {
+        let printed = print(&read("a.toml", ALL).unwrap());
         assert!(!printed.contains("hush"), "{printed}");
         for part in [
             "listen = \"off\"",

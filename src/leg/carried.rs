@@ -1,5 +1,5 @@
 //! What goes across with a call beside media and attached data: who is vouched for and what must stay private, where
-//! the call was before, where its caller is, and headers that the operator's rules pass.
+//! the call was before, and headers that the operator's rules pass.
 
 use super::{Data, Party};
 
@@ -19,8 +19,6 @@ pub struct Carried {
     pub headers: Data,
     /// Headers that routes look at. They go nowhere.
     pub seen: Data,
-    /// Where the caller is (RFC 6442): a part of the INVITE's body.
-    pub location: Option<Location>,
     /// Max-Breadth, where the caller's side says it (RFC 5393 section 5.3.3).
     pub breadth: Option<u8>,
     /// Other parts of the INVITE's body that the operator lets pass (RFC 5621).
@@ -93,16 +91,4 @@ pub struct Past {
     pub params: Vec<(String, String)>,
     /// It must stay within the network that told it.
     pub private: bool,
-}
-
-/// The longest location that is carried, in bytes.
-pub const MOST_LOCATION: usize = 16 * 1024;
-
-/// Where a caller is: a body part of type `application/pidf+xml` (RFC 4119).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Location {
-    /// Its `Content-ID`, without brackets: what `Geolocation` names.
-    pub id: String,
-    /// The document.
-    pub body: Vec<u8>,
 }

@@ -17,7 +17,7 @@ mod reason;
 pub use crate::base::{LegId, ShardId, Side};
 use crate::sdp::Session;
 pub use attach::{Attach, Data};
-pub use carried::{Carried, Location, MOST_LOCATION, MOST_PART_BYTES, MOST_PARTS, Part, Past, Privacy, Told};
+pub use carried::{Carried, MOST_PART_BYTES, MOST_PARTS, Part, Past, Privacy, Told};
 pub use identity::{Identity, Secret};
 pub use notice::{Control, Digit, MOST_BODY, Notice, passes};
 pub use quality::{Level, Quality, Sound};

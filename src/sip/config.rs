@@ -1,6 +1,6 @@
 //! What the stack is told at its start: trunks, timers, bounds, policies.
 
-use super::{Flow, Hop, Phones, Registration, Secret, Transport};
+use super::{Block, Flow, Hop, Phones, Policy, Registration, Secret, Transport};
 use crate::base::{Map, RealmId};
 use crate::leg::{Account, Attach, TrunkId};
 use std::net::{IpAddr, SocketAddr};
@@ -15,6 +15,8 @@ pub struct Config {
     pub accounts: Map<Account, Registration>,
     /// Headers that are passed on with a call.
     pub attach: Attach,
+    /// Headers that routes look at.
+    pub watched: Vec<String>,
     /// Retransmission timers.
     pub timers: Timers,
     /// Bounds.
@@ -70,7 +72,7 @@ pub struct Trunk {
     /// challenge from one of this trunk's own addresses names.
     pub digest_realm: Option<String>,
     /// Addresses from which it may speak to us, beside that of `hop`.
-    pub sources: Vec<IpAddr>,
+    pub sources: Vec<Block>,
     /// A dialled call gives up unless a response came by then.
     pub deadline: Duration,
     /// A dialled call gives up unless it was answered by then.
@@ -131,6 +133,8 @@ pub enum Refreshes {
     Us,
     /// The far side, where it knows session timers.
     Them,
+    /// What it is believed and told, and may send.
+    pub policy: Policy,
 }
 
 impl Trunk {
@@ -150,6 +154,7 @@ impl Trunk {
             session: SessionPolicy::default(),
             early_media: false,
             bodies: Vec::new(),
+            policy: Policy::default(),
         }
     }
 
@@ -168,7 +173,7 @@ impl Trunk {
     pub fn is_source(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.hop.address.ip().to_canonical() == address
-            || self.sources.iter().any(|source| source.to_canonical() == address)
+            || self.sources.iter().any(|source| source.has(address))
     }
 }
 

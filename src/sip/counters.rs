@@ -51,6 +51,14 @@ counters! {
         informs_refused,
         /// Attached headers that are not allowed, or too much.
         attach_refused,
+        /// Headers that a rule passes or adds, and that are too much or not fit for the wire.
+        headers_refused,
+        /// Headers that a rule passes, left out since they name a place of the side that they came from.
+        headers_hidden,
+        /// Requests refused for a method that their trunk may not use.
+        barred_methods,
+        /// Requests refused for a body longer than their trunk may send.
+        long_bodies,
         /// Changes of both sides at once.
         glares,
         /// Sessions that nobody refreshed.

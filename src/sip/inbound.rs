@@ -94,6 +94,11 @@ impl Stack {
         if method == Method::Cancel {
             return self.on_cancel(now, &request);
         }
+        if let Some(trunk) = self.trunk_of(&flow)
+            && self.is_barred(&request, trunk)
+        {
+            return;
+        }
         if message.to().is_ok_and(|to| to.tag().is_some()) {
             return self.on_in_dialog(now, &request);
         }

@@ -78,6 +78,8 @@ pub(super) struct Leg {
     /// Our From (or To) value, tag included.
     pub local: String,
     pub local_tag: Box<str>,
+    /// The `Reason` that its end tells the far side.
+    pub why: Option<String>,
     /// Our Contact value.
     pub contact: String,
     /// By `leg::Fork`. An incoming leg has one.
@@ -171,10 +173,7 @@ pub(super) enum Cancel {
     /// Not at all.
     No,
     /// CANCEL waits for a provisional response (RFC 3261 section 9.1).
-    Wanted {
-        /// Another device of the user answered.
-        elsewhere: bool,
-    },
+    Wanted,
     /// It went out.
     Sent,
 }

@@ -12,6 +12,7 @@ mod digest;
 mod fate;
 mod home;
 mod hop;
+mod identity;
 mod inbound;
 mod inform;
 mod invite;
@@ -19,9 +20,13 @@ mod leg;
 mod links;
 mod multipart;
 mod phones;
+mod policy;
+mod reason;
 mod register;
 mod reliable;
+mod rules;
 mod session_timer;
+mod source;
 mod stack;
 mod strikes;
 #[cfg(test)]
@@ -37,7 +42,12 @@ pub use config::{
 pub use counters::Counters;
 pub use home::{home, home_of_quoted};
 pub use hop::Hop;
+pub use identity::{Asserting, Trust};
 pub use phones::Phones;
+pub use policy::Policy;
+pub use reason::Reasons;
+pub use rules::{Act, Rule, Way};
+pub use source::{Block, NoBlock};
 pub use stack::Stack;
 
 use crate::base::{FlowId, RealmId};

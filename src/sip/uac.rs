@@ -6,6 +6,7 @@ use super::inform::{EVENTS, Words};
 use super::leg::{Able, Calling, Cancel, Change, Leg, LegKey, Purpose, State, TICKS, Tick, Up};
 use super::multipart;
 use super::phones::{FLOW_FAILED, Inherited, Line};
+use super::policy::Dressed;
 use super::reliable;
 use super::session_timer::Clock;
 use super::stack::{Ask, Owner};
@@ -13,34 +14,23 @@ use super::transaction::ClientId;
 use super::write::{self, ALLOW, Draft, MAX_BREADTH, SDP, borrowed};
 use super::{Credentials, Flow, Registration, Stack, digest, home};
 use crate::base::Now;
-use crate::leg::{Attach, Cause, Data, Dial, Event, Fork, Identity, Part, Party, Reason, Target, TrunkId};
+use crate::leg::{Cause, Data, Dial, Event, Fork, Identity, Part, Party, Reason, Target, TrunkId};
 use crate::sdp::Session;
-use sip_codec::{Address, Escaped, Host, Message, Method, Name};
+use sip_codec::{Address, Escaped, Message, Method, Name};
 use std::sync::Arc;
 
 /// Dialogs that answers make beyond the bound of early ones.
 const LATE_ANSWERS: usize = 16;
 
-/// The value of From or To: a party at its own host, else at `domain`.
+/// The value of From: a party at `domain`, whatever host it had on the side that it comes from.
 pub(super) fn address(party: &Party, domain: &str) -> String {
     let clean = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
     if party.user.is_empty() {
         // RFC 3323 section 4.1.1.3.
         return "\"Anonymous\" <sip:anonymous@anonymous.invalid>".to_owned();
     }
-    // A host that is none can't be written; it may hold anything.
-    let host = if Host::parse(&party.host).is_some() { &party.host } else { domain };
-    let uri = format!("sip:{}@{host}", Escaped(&clean(&party.user)));
+    let uri = format!("sip:{}@{domain}", Escaped(&clean(&party.user)));
     Address { display: &clean(&party.display), uri: &uri, tag: None }.to_string()
-}
-
-/// What of attached headers goes out: only what the operator lets through, whoever attached it.
-pub(super) fn allowed(attach: &Attach, data: &Data) -> Data {
-    let mut out = Data::new();
-    for (name, value) in data {
-        attach.add(&mut out, name, value);
-    }
-    out
 }
 
 /// A 2xx that is to be acknowledged.
@@ -84,18 +74,15 @@ impl Stack {
         let inherited = self.inherited(dial.with, &dial.callee.user);
         let uri = inherited.as_ref().and_then(|it| it.uri.clone()).unwrap_or(uri);
         let (identity, credentials) = self.signer(dial, trunk_id, inherited.as_ref());
-        // The SIP server knows the user by the name that it has there.
-        let caller = match &identity {
-            Some(identity) => &Party { user: identity.user.clone(), ..dial.caller.clone() },
-            None => &dial.caller,
-        };
+        let name = identity.as_ref().map(|identity| identity.user.as_str());
+        let Dressed { caller, headers } = self.dress(dial, trunk, name);
         let user = dial.account.as_ref().map_or_else(|| tag.clone(), home::user);
         let (user, pass) = inherited.map_or((user, None), |it| (it.token.into(), Some(it.pass)));
         if self.by_id.contains_key(&dial.leg) {
             return Err(Cause::Failed);
         }
         let flow = self.reach(trunk.realm, &trunk.hop, Some(trunk_id)).ok_or(Cause::Unreachable)?;
-        let calling = self.calling(dial, trunk, uri);
+        let calling = self.calling(dial, trunk, uri, headers);
         let leg = Leg {
             id: dial.leg,
             known: true,
@@ -105,8 +92,9 @@ impl Stack {
             keys: digest::Keys::default(),
             flow,
             call_id: self.random.token(24),
-            local: format!("{};tag={tag}", address(caller, &trunk.domain)),
+            local: format!("{};tag={tag}", address(&caller, &trunk.domain)),
             local_tag: tag.into(),
+            why: None,
             contact: listener.contact(&Escaped(&user).to_string(), flow.transport, false),
             dialogs: Vec::new(),
             main: 0,
@@ -170,7 +158,7 @@ impl Stack {
     }
 
     /// What goes into the INVITE of a call to this URI.
-    pub(super) fn calling(&mut self, dial: &Dial, trunk: &super::Trunk, uri: String) -> Calling {
+    pub(super) fn calling(&mut self, dial: &Dial, trunk: &super::Trunk, uri: String, data: Data) -> Calling {
         let offer = if dial.late { Vec::new() } else { body::write(&dial.offer) };
         let parts = dial.carried.parts.iter().filter(|part| passes(trunk, part));
         let parts: Vec<Part> = parts.cloned().collect();
@@ -180,7 +168,7 @@ impl Stack {
             to: Address { display: "", uri: &uri, tag: None }.to_string(),
             uri,
             hops: dial.hops,
-            data: allowed(&self.config.attach, &dial.data),
+            data,
             cseq: 0,
             offer,
             content,
@@ -267,7 +255,11 @@ impl Stack {
             100..=199 => self.on_provisional(now, key, message, code),
             401 | 407 => self.on_challenge(now, flow, key, message, code),
             422 => self.on_too_short(now, key, message),
-            _ => self.finish(key, Some(Reason::from_code(code))),
+            _ => {
+                let trunk = leg.trunk;
+                let reason = self.policy(trunk).map(|policy| policy.reasons.of_response(message, code));
+                self.finish(key, Some(reason.unwrap_or(Reason::from_code(code))));
+            }
         }
     }
 
@@ -330,7 +322,7 @@ impl Stack {
         let Some(leg) = self.legs.get_mut(key) else { return };
         let id = leg.id;
         match leg.calling().map(|calling| calling.cancel) {
-            Some(Cancel::Wanted { elsewhere }) => return self.send_cancel(now, key, elsewhere),
+            Some(Cancel::Wanted) => return self.send_cancel(now, key),
             Some(Cancel::No) => {}
             _ => return,
         }
@@ -487,7 +479,7 @@ impl Stack {
     }
 
     /// Gives up our INVITE: CANCEL now, or once a provisional response allows it (section 9.1).
-    pub(super) fn give_up(&mut self, now: Now, key: LegKey, elsewhere: bool) {
+    pub(super) fn give_up(&mut self, now: Now, key: LegKey) {
         self.forget(key, None);
         self.disarm(key, Tick::Deadline);
         self.disarm(key, Tick::Ring);
@@ -499,28 +491,26 @@ impl Stack {
             // It waits for a phone's credentials: nothing is under way.
             return self.finish(key, None);
         }
-        calling.cancel = Cancel::Wanted { elsewhere };
+        calling.cancel = Cancel::Wanted;
         if calling.invite.is_some_and(|invite| self.table.is_proceeding(invite)) {
-            self.send_cancel(now, key, elsewhere);
+            self.send_cancel(now, key);
         }
     }
 
-    fn send_cancel(&mut self, now: Now, key: LegKey, elsewhere: bool) {
+    fn send_cancel(&mut self, now: Now, key: LegKey) {
         let Some(calling) = self.legs.get_mut(key).and_then(Leg::calling) else { return };
         calling.cancel = Cancel::Sent;
         if let Some(invite) = calling.invite {
-            self.cancel(now, key, invite, elsewhere);
+            self.cancel(now, key, invite);
         }
     }
 
     /// Sends CANCEL for an INVITE of ours, and bounds how long its final response is waited for.
-    pub(super) fn cancel(&mut self, now: Now, key: LegKey, invite: ClientId, elsewhere: bool) {
+    pub(super) fn cancel(&mut self, now: Now, key: LegKey, invite: ClientId) {
         let Some((flow, request)) = self.table.asked(invite) else { return };
-        // RFC 3326 section 3.1.
-        let elsewhere_value = "SIP;cause=200;text=\"Call completed elsewhere\"";
-        let reason = [(Name::Reason, elsewhere_value)];
-        let headers: &[_] = if elsewhere { &reason } else { &[] };
-        let bytes = write::companion(request, Method::Cancel, None, headers);
+        let why = self.legs.get(key).and_then(|leg| leg.why.as_deref());
+        let reason: Vec<_> = why.map(|why| (Name::Reason, why)).into_iter().collect();
+        let bytes = write::companion(request, Method::Cancel, None, &reason);
         let branch = Message::parse(request).ok().and_then(|m| Some(m.via().ok()?.branch()?.to_owned()));
         self.table.bound(now, invite);
         let (Some(bytes), Some(branch)) = (bytes, branch) else { return };
@@ -540,14 +530,14 @@ impl Stack {
                 let silent = tick == Tick::Deadline;
                 let cause = if silent { Cause::Unreachable } else { Cause::NoAnswer };
                 self.forget(key, Some(Reason::from(cause)));
-                self.give_up(now, key, false);
+                self.give_up(now, key);
             }
             State::Up(_) => {
                 if let Change::Offering(offering) = &leg.change
                     && !offering.update
                 {
                     let client = offering.client;
-                    self.cancel(now, key, client, false);
+                    self.cancel(now, key, client);
                 }
             }
             State::Ringing(_) | State::Over => {}

@@ -7,6 +7,7 @@ use super::inform::{EVENTS, Words};
 use super::invite::Brought;
 use super::leg::{Able, AwaitAck, Change, Leg, LegKey, Offered, Purpose, Ringing, State, TICKS, Tick, Up};
 use super::phones::{self, Line, PhoneKey};
+use super::reason::{self, Reasons};
 use super::reliable::{Held, Use};
 use super::session_timer::{Asked, Clock};
 use super::stack::{Ask, Listener, Owner};
@@ -66,7 +67,7 @@ impl Stack {
             return self.refuse(request, phones::FLOW_FAILED.code, &[]);
         };
         let Some(trunk_config) = self.config.trunks.get(usize::from(trunk.0)) else { return };
-        let Brought { offer, carried, session, reliable } = match Brought::read(message, trunk_config) {
+        let Brought { offer, mut carried, session, reliable } = match Brought::read(message, trunk_config) {
             Ok(brought) => brought,
             Err((code, header)) => {
                 let headers: Vec<_> = header.iter().map(|(name, value)| (*name, &**value)).collect();
@@ -74,6 +75,10 @@ impl Stack {
             }
         };
         let using = reliable.using;
+        let from_trunk = phone.is_none().then_some(trunk);
+        if !self.carry(message, from_trunk, &mut carried) {
+            return self.refuse(request, 500, &[]);
+        }
         let tag = home::tag(self.shard, &mut self.random);
         let Some(server) = self.serve(request, &tag) else { return };
         self.respond(now, server, 100, &[], None);
@@ -177,6 +182,7 @@ impl Stack {
             call_id: message.call_id().ok()?.to_owned(),
             local: format!("<{}>;tag={tag}", message.to().ok()?.uri),
             local_tag: tag.into(),
+            why: None,
             contact: listener.contact(tag, flow.transport, is_sips(message)),
             dialogs: vec![Dialog::from_request(message, from)],
             main: 0,
@@ -360,7 +366,7 @@ impl Stack {
         match &mut leg.state {
             State::Ringing(ringing) if ringing.server == server => {
                 self.respond(now, server, 487, &[], None);
-                self.finish(key, Some(Reason::from(Cause::Cancelled)));
+                self.finish(key, Some(Reasons::of_cancel(request.message)));
             }
             State::Up(_) => {
                 if matches!(&leg.change, Change::Offered(Offered { server: s, .. }) if *s == server) {
@@ -389,7 +395,10 @@ impl Stack {
             }
             State::Up(_) if leg.main == fork => {
                 self.drop_change(now, key);
-                self.finish(key, Some(Reason::from(Cause::Hangup)));
+                let trunk = self.legs.get(key).map(|leg| leg.trunk);
+                let policy = trunk.and_then(|trunk| self.policy(trunk));
+                let reason = policy.map_or(Cause::Hangup.into(), |p| p.reasons.of_bye(request.message));
+                self.finish(key, Some(reason));
             }
             _ => {}
         }
@@ -398,15 +407,17 @@ impl Stack {
     /// The call machine's word that a leg is over, in whatever state it is.
     pub(super) fn on_end(&mut self, now: Now, key: LegKey, reason: Reason) {
         let Some(leg) = self.legs.get_mut(key) else { return };
+        leg.why = reason::header(reason);
         match &mut leg.state {
-            State::Calling(_) => self.give_up(now, key, reason.cause == Cause::AnsweredElsewhere),
+            State::Calling(_) => self.give_up(now, key),
             State::Ringing(ringing) => {
                 let server = ringing.server;
-                let own = if (300..700).contains(&reason.code) { reason.code } else { reason.cause.code() };
-                let code = if own < 300 { leg::Cause::NoAnswer.code() } else { own };
-                let retry = [(Name::RetryAfter, "10")];
-                let headers: &[_] = if reason.cause == Cause::Overloaded { &retry } else { &[] };
-                self.respond(now, server, code, headers, None);
+                let policy = self.config.trunks.get(usize::from(leg.trunk.0)).map(|trunk| &trunk.policy);
+                let code = policy.map_or(reason.cause.code(), |policy| policy.reasons.code(reason));
+                let why = reason::header_of_response(reason);
+                let mut headers: Vec<_> = why.iter().map(|why| (Name::Reason, &**why)).collect();
+                headers.extend((reason.cause == Cause::Overloaded).then_some((Name::RetryAfter, "10")));
+                self.respond(now, server, code, &headers, None);
                 self.finish(key, None);
             }
             State::Up(up) if up.ack.is_some() => {
@@ -436,11 +447,13 @@ impl Stack {
         let Some(dialog) = dialog else { return false };
         dialog.ended = true;
         let purpose = Purpose::Bye(fork as u16);
+        let why = self.legs.get(key).and_then(|leg| leg.why.clone());
+        let headers: Vec<_> = why.iter().map(|why| (Name::Reason, &**why)).collect();
         self.request(
             now,
             key,
             fork,
-            Ask { method: Method::Bye, purpose, headers: &[], content: SDP, body: None },
+            Ask { method: Method::Bye, purpose, headers: &headers, content: SDP, body: None },
         )
         .is_some()
     }

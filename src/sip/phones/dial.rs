@@ -2,7 +2,7 @@
 
 use super::super::leg::{Able, Calling, Change, Leg, State, TICKS, Tick};
 use super::super::session_timer::Clock;
-use super::super::{Stack, digest, home, uac};
+use super::super::{Stack, digest, home, policy, uac};
 use super::table::{PhoneKey, State as BindingState};
 use super::{Line, nat};
 use crate::base::Now;
@@ -39,7 +39,11 @@ impl Stack {
         let listener = self.listener(flow.realm).ok_or(Cause::Unreachable)?;
         let contact = listener.contact(&tag, flow.transport, uri.starts_with("sips:"));
         let to = Address { display: "", uri: &record, tag: None }.to_string();
-        let calling = Calling { to, ..self.calling(dial, trunk, uri) };
+        let data = policy::allowed(&config.attach, &dial.data);
+        // A phone is no part of a network that may know what the caller hides (RFC 3323).
+        let hidden = dial.carried.privacy.hides_caller();
+        let caller = if hidden { Party::default() } else { dial.caller.clone() };
+        let calling = Calling { to, ..self.calling(dial, trunk, uri, data) };
         let leg = Leg {
             id: dial.leg,
             known: true,
@@ -49,8 +53,9 @@ impl Stack {
             keys: digest::Keys::default(),
             flow,
             call_id: self.random.token(24),
-            local: format!("{};tag={tag}", uac::address(&dial.caller, &domain)),
+            local: format!("{};tag={tag}", uac::address(&caller, &domain)),
             local_tag: tag.into(),
+            why: None,
             contact,
             dialogs: Vec::new(),
             main: 0,

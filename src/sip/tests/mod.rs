@@ -8,6 +8,7 @@ mod inform;
 mod links;
 mod lossy;
 mod phones;
+mod policy;
 mod registers;
 mod reliable;
 mod script;
@@ -242,6 +243,25 @@ impl Net {
         self.input(node, shard, Input::Message { flow, data: &wire.data });
     }
 
+    /// A call to the trunk by `leg`, as alice.
+    pub fn dial_of(leg: LegId, account: Option<&str>) -> Dial {
+        let party = |user: &str| Party { user: user.into(), ..Party::default() };
+        Dial {
+            leg,
+            target: Target::Trunk(TrunkId(0)),
+            caller: Party { display: "Al \"x\"".into(), ..party("alice") },
+            callee: party("bob"),
+            account: account.map(words::Account::from),
+            identity: None,
+            offer: sdp(1),
+            hops: 69,
+            with: None,
+            data: Vec::new(),
+            carried: Box::default(),
+            late: false,
+        }
+    }
+
     /// Dials from a node to its trunk.
     pub fn dial(&mut self, node: usize) -> LegId {
         self.dial_as(node, None)
@@ -266,21 +286,7 @@ impl Net {
         identity: Option<words::Identity>,
     ) -> LegId {
         let leg = self.nodes[node].mint.leg(Side::Sip);
-        let party = |user: &str| Party { user: user.into(), ..Party::default() };
-        let dial = Dial {
-            leg,
-            target: Target::Trunk(TrunkId(0)),
-            caller: Party { display: "Al \"x\"".into(), ..party("alice") },
-            callee: party("bob"),
-            account: account.map(words::Account::from),
-            identity: identity.map(Arc::new),
-            offer: sdp(1),
-            hops: 69,
-            with: None,
-            data: Vec::new(),
-            carried: Box::default(),
-            late: self.late,
-        };
+        let dial = Dial { identity: identity.map(Arc::new), late: self.late, ..Self::dial_of(leg, account) };
         self.command(node, Command::Dial(Box::new(dial)));
         leg
     }
