@@ -11,7 +11,9 @@ use super::route::{Asked, Route, RouteTo};
 use super::setup::common;
 use super::state::{Call, Facts, Preparing, State};
 use crate::base::{Now, RealmId, Side};
-use crate::leg::{Account, Callee, Cause, Incoming, Party, Phone, Reason, Source, Target, TrunkId};
+use crate::leg::{
+    Account, Callee, Cause, Command, Incoming, Party, Phone, Reason, SessionId, Source, Target, TrunkId,
+};
 use crate::media::Kind;
 use std::collections::VecDeque;
 
@@ -89,6 +91,24 @@ impl Route {
 }
 
 impl Core {
+    /// A browser has no half of `Session-ID` of its own: it has one of ours (RFC 7989 section 7).
+    fn name_halves(&mut self, incoming: crate::base::LegId, facts: &mut Facts) {
+        let caller = facts.carried.session.unwrap_or_else(|| self.session_id());
+        facts.carried.session = Some(caller);
+        facts.sessions[0] = Some(caller);
+        if matches!(facts.target, Target::Account(_)) {
+            let callee = self.session_id();
+            facts.sessions[1] = Some(callee);
+            if incoming.side() == Side::Sip {
+                self.leg(Command::Named { leg: incoming, session: callee });
+            }
+        }
+    }
+
+    fn session_id(&mut self) -> SessionId {
+        SessionId::random(self.random.u64(), self.random.u64())
+    }
+
     pub(super) fn half(
         &mut self,
         leg: crate::base::LegId,
@@ -320,7 +340,7 @@ impl Calls {
             return;
         };
         let core = &mut self.core;
-        let facts = Facts {
+        let mut facts = Facts {
             key: incoming.key,
             source: incoming.source,
             identity: incoming.identity,
@@ -336,7 +356,9 @@ impl Calls {
             data: incoming.data,
             carried: incoming.carried,
             reliable: incoming.reliable,
+            sessions: [None, None],
         };
+        core.name_halves(incoming.leg, &mut facts);
         facts.accounts().for_each(|account| core.count_account(account));
         let (mut inbound, mut outbound) = (plan.incoming, plan.outgoing);
         inbound.signalled = true;
@@ -374,7 +396,7 @@ impl Call {
     /// where the call is over.
     pub(super) fn fail_over(&mut self, core: &mut Core, now: Now, reason: Reason, gone: bool) -> bool {
         let State::Ringing(ringing) = &mut self.state else { return false };
-        let unreached = reason.cause == Cause::Unreachable || reason.code == 408;
+        let unreached = reason.cause == Cause::Unreachable || matches!(reason.code, 408 | 503);
         if self.heard || ringing.forks.is_heard() || !unreached {
             return false;
         }
@@ -389,7 +411,7 @@ impl Call {
         }
         let (offer, ring) = (ringing.offer.take(), ringing.ring);
         if std::mem::take(&mut self.outgoing.signalled) && !gone {
-            core.leg(crate::leg::Command::End { leg: self.outgoing.leg, reason: Cause::Cancelled.into() });
+            core.leg(Command::End { leg: self.outgoing.leg, reason: Cause::Cancelled.into() });
         }
         core.close(&mut self.outgoing);
         core.counters.rerouted += 1;

@@ -131,6 +131,8 @@ impl Calls {
             ended: now.unix,
             cause: reason.cause,
             code: reason.code,
+            q850: reason.q850_cause(),
+            sessions: [incoming.carried.session, None],
             quality: [None, None],
         })));
     }
@@ -263,6 +265,7 @@ fn session_of(event: &Event) -> Option<&Session> {
         | Event::Found { .. }
         | Event::Asked { .. }
         | Event::Hold { .. }
+        | Event::Named { .. }
         | Event::Told { .. }
         | Event::Inform { .. }
         | Event::Ended { .. } => None,

@@ -28,6 +28,7 @@ pub(super) fn to_caller(reason: Reason) -> Reason {
         (Cause::Forbidden, _) => 403,
         // The SIP server is overloaded, not we (RFC 3261 section 16.7 step 6).
         (Cause::Unreachable, 503) => 500,
+        (_, 503) if reason.q850 != 0 => 500,
         (Cause::Pending, _) => 500,
         // Their dialog's end is not ours.
         (Cause::Expired, _) => 480,
@@ -120,6 +121,8 @@ impl Call {
             ended: now.unix,
             cause: reason.cause,
             code: reason.code,
+            q850: reason.q850_cause(),
+            sessions: facts.sessions,
             quality: [None, None],
         })));
     }

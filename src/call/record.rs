@@ -2,7 +2,7 @@
 
 use crate::base::redact::User;
 use crate::base::{CallId, LegId};
-use crate::leg::{Cause, Party, Quality, Source, Target};
+use crate::leg::{Cause, Party, Quality, SessionId, Source, Target};
 use std::fmt;
 use std::time::Duration;
 
@@ -35,6 +35,10 @@ pub struct Record {
     pub cause: Cause,
     /// The SIP code beside it, 0 for an ordinary hang-up.
     pub code: u16,
+    /// The Q.850 cause: what a telephone network said, else what says it best (RFC 3398).
+    pub q850: u8,
+    /// Both parties' halves of `Session-ID` (RFC 7989): the caller's first.
+    pub sessions: [Option<SessionId>; 2],
     /// How the media of the incoming and of the outgoing leg went: filled in by the shard, where there was any.
     pub quality: [Option<Box<Quality>>; 2],
 }
@@ -76,6 +80,11 @@ impl fmt::Display for Record {
             write!(f, " talked_ms={}", self.talked().as_millis())?;
         }
         write!(f, " cause={} code={}", self.cause.name(), self.code)?;
+        for (name, session) in ["session", "remote_session"].into_iter().zip(self.sessions) {
+            if let Some(session) = session {
+                write!(f, " {name}={session}")?;
+            }
+        }
         for (side, quality) in ["in", "out"].into_iter().zip(&self.quality) {
             let Some(q) = quality.as_deref().filter(|q| q.packets_received + q.packets_sent > 0) else {
                 continue;

@@ -5,7 +5,9 @@ use super::core::Core;
 use super::early::Forks;
 use super::half::{Half, Pending, Transport};
 use crate::base::{CallId, LegId, Now, PeerId, TimerId};
-use crate::leg::{Account, Carried, Data, Event, Identity, Party, Source, Target, TrunkId};
+use crate::leg::{
+    Account, Carried, Command, Data, Event, Identity, Party, SessionId, Source, Target, TrunkId,
+};
 use crate::sdp::Session;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -38,6 +40,8 @@ pub(super) struct Facts {
     pub(super) carried: Box<Carried>,
     /// The caller acknowledges what is said before the answer.
     pub(super) reliable: bool,
+    /// Both parties' halves of `Session-ID`: the caller's first.
+    pub(super) sessions: [Option<SessionId>; 2],
 }
 
 impl Facts {
@@ -204,6 +208,7 @@ impl Call {
             Event::Found { .. } => self.on_signalling(core, now, end, true),
             Event::Asked { .. } => self.on_asked(core, end),
             Event::Hold { on, .. } => self.on_hold(core, end, on),
+            Event::Named { session, .. } => self.on_named(core, end, session),
             Event::Told { receipt, outcome, .. } => {
                 let leg = self.half(end.other()).leg;
                 core.leg(crate::leg::Command::Told { leg, receipt, outcome });
@@ -215,6 +220,15 @@ impl Call {
             | Event::OfferedEarly { .. }
             | Event::Answered { .. }
             | Event::Incoming(_) => core.counters.stray += 1,
+        }
+    }
+
+    /// A party's half of `Session-ID` is known: the other one's messages bear it from now on.
+    fn on_named(&mut self, core: &mut Core, end: End, session: SessionId) {
+        self.facts.sessions[usize::from(end == End::Out)] = Some(session);
+        let other = self.half(end.other());
+        if other.is_sip() && other.signalled {
+            core.leg(Command::Named { leg: other.leg, session });
         }
     }
 

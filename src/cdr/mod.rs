@@ -2,7 +2,7 @@
 
 use crate::base::redact::User;
 use crate::call::Record;
-use crate::leg::{Cause, Quality, Source, Target, TrunkId};
+use crate::leg::{Quality, Source, Target, TrunkId};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -26,29 +26,6 @@ pub struct Writer {
     pub trunks: Vec<String>,
 }
 
-/// The Q.850 cause that says why an answered or refused call ended, by the table of RFC 3398 section 8.2.6.1.
-pub fn q850(cause: Cause, code: u16) -> u8 {
-    match (cause, code) {
-        (Cause::Hangup | Cause::Cancelled, _) => 16,
-        (Cause::AnsweredElsewhere, _) => 26,
-        (Cause::Busy, _) => 17,
-        (_, 410) => 22,
-        (_, 484) => 28,
-        (Cause::Declined | Cause::Forbidden, _) => 21,
-        (_, 408) | (Cause::Expired, _) => 102,
-        (Cause::NoAnswer, _) => 19,
-        (Cause::NotFound, _) => 1,
-        (_, 502) => 38,
-        (Cause::Unreachable, 504) => 102,
-        (Cause::Unreachable | Cause::Pending | Cause::Failed, _) => 41,
-        (Cause::Overloaded, _) => 34,
-        (Cause::NotAcceptable, _) => 65,
-        (Cause::Loop, _) => 25,
-        (_, 405 | 415 | 501) => 79,
-        _ => 31,
-    }
-}
-
 impl Writer {
     fn trunk(&self, trunk: TrunkId) -> String {
         let name = self.trunks.get(usize::from(trunk.0)).cloned();
@@ -64,6 +41,7 @@ impl Writer {
             Source::Account(_) => "user".to_owned(),
             Source::Phone(_) => "phone".to_owned(),
         };
+        let session = |n: usize| record.sessions[n].map_or(Value::Null, |session| text(&session));
         let until = record.answered.unwrap_or(record.ended);
         let mut fields = vec![
             ("id", record.call.as_ref().map_or(Value::Null, |call| id(call))),
@@ -78,7 +56,9 @@ impl Writer {
             ("talked_ms", json!(record.talked().as_millis() as u64)),
             ("reason", record.cause.name().into()),
             ("code", record.code.into()),
-            ("q850", q850(record.cause, record.code).into()),
+            ("q850", record.q850.into()),
+            ("session", session(0)),
+            ("remote_session", session(1)),
         ];
         let target = match &record.target {
             Some(Target::Trunk(trunk)) => self.trunk(*trunk).into(),
@@ -176,7 +156,7 @@ const OUT: [&str; 10] = [
 mod tests {
     use super::*;
     use crate::base::{Key, Mint, ShardId, Side};
-    use crate::leg::Party;
+    use crate::leg::{Cause, Party};
 
     fn record() -> Record {
         let party = |user: &str| Party { user: user.into(), ..Party::default() };
@@ -203,6 +183,8 @@ mod tests {
             ended: Duration::from_millis(1_700_000_012_250),
             cause: Cause::Hangup,
             code: 0,
+            q850: 16,
+            sessions: ["0af7651916cd43dd8448eb211c80319c".parse().ok(), None],
             quality: [Some(Box::new(stats)), None],
         }
     }
@@ -213,7 +195,8 @@ mod tests {
         assert_eq!(
             writer.line(&record()),
             "call id=call0.3.1 in=web-in0.1 key=a…ef source=user target=\"my pbx\" from=a…ce to=+…56 \
-             started=1700000000.25 waited_ms=2000 talked_ms=10000 reason=hangup code=0 q850=16 in_codec=opus \
+             started=1700000000.25 waited_ms=2000 talked_ms=10000 reason=hangup code=0 q850=16 \
+             session=0af7651916cd43dd8448eb211c80319c in_codec=opus \
              in_received=500 in_lost=3 in_jitter_ms=1.3 in_mos=4.21 in_sent=0 in_remote_lost=0 in_remote_jitter_ms=0.0"
         );
     }
@@ -232,15 +215,5 @@ mod tests {
             (&value["talked_ms"], &value["q850"], &value["in_jitter_ms"]),
             (&json!(10000), &json!(16), &json!(1.3))
         );
-    }
-
-    #[test]
-    fn causes_map_as_rfc_3398_says() {
-        for (code, wanted) in
-            [(486, 17), (404, 1), (603, 21), (480, 19), (503, 41), (488, 65), (483, 25), (484, 28)]
-        {
-            let reason = crate::leg::Reason::from_code(code);
-            assert_eq!(q850(reason.cause, code), wanted, "{code}");
-        }
     }
 }

@@ -77,6 +77,11 @@ fn trunk(text: &str) -> Result<(String, SocketAddr), String> {
     if name.is_empty() || name == "users" { Err(wrong()) } else { Ok((name.to_owned(), address)) }
 }
 
+fn header(text: &str) -> Result<(String, String), String> {
+    let wrong = || format!("{text:?} is no header; write it as X-Tier=gold");
+    text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(wrong)
+}
+
 fn cores(text: &str) -> Result<Cores, super::cores::Unreadable> {
     parse_cores(text).map(Cores)
 }
@@ -96,6 +101,21 @@ pub enum Command {
     /// Read the configuration; say what would listen where, which kernel limits are too small, and how to steer
     /// each shard's packets to its core; and exit
     Check,
+    /// Say which route a call would take, and why not another
+    Route {
+        /// Whence it comes: a trunk's name, user:NAME, or phone:NAME for a user's SIP phone
+        #[arg(long, value_name = "WHO")]
+        from: String,
+        /// The called number or name
+        #[arg(long, value_name = "NUMBER")]
+        to: String,
+        /// The calling number or name
+        #[arg(long, value_name = "NUMBER", default_value = "")]
+        caller: String,
+        /// A header of the call; may be said again
+        #[arg(long, value_name = "NAME=VALUE", value_parser = header)]
+        header: Vec<(String, String)>,
+    },
     /// List the calls of the gateway that runs here
     Calls {
         /// As JSON

@@ -83,6 +83,11 @@ pub struct Sip {
     pub user_agent: String,
     /// What requests from addresses of no trunk get: `refuse` (403, ten times a second each at most) or `ignore`.
     pub strangers: Strangers,
+    /// Messages in ten seconds from an address of no trunk, refused or unreadable, after which it is not heard for
+    /// `ban_s`; 0: never.
+    pub ban_after: u32,
+    /// Seconds for which such an address is not heard.
+    pub ban_s: u32,
 }
 
 /// `strangers`
@@ -104,6 +109,8 @@ impl Default for Sip {
             advertise: None,
             user_agent,
             strangers: Strangers::Refuse,
+            ban_after: 200,
+            ban_s: 300,
         }
     }
 }

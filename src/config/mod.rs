@@ -5,6 +5,7 @@ mod check;
 mod cores;
 mod dialogs;
 mod error;
+mod explain;
 mod file;
 mod phones;
 mod plan;
@@ -16,6 +17,7 @@ pub use args::{AdminAddress, Args, Command};
 pub use check::read;
 pub use cores::{parse_cores, parse_ports};
 pub use error::Error;
+pub use explain::{Question, explain};
 pub use file::{
     ADMIN, Admin, Calls, Dtls, File, Http, Level, Limits, Log, LogFormat, Media, Sip, Trace, Transport,
     Trunk, User,

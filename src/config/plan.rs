@@ -168,6 +168,11 @@ fn sip_of(file: &File, shards: u8) -> sip::Config {
             .filter_map(|route| Some(route.get_ref().header.as_ref()?.get_ref().clone()))
             .collect(),
         strangers: file.sip.strangers.into(),
+        banning: sip::Banning {
+            after: file.sip.ban_after,
+            time: seconds(file.sip.ban_s),
+            ..sip::Banning::default()
+        },
         user_agent: file.sip.user_agent.clone(),
         phones: super::phones::plan(file, shards),
         ..sip::Config::default()
@@ -226,7 +231,7 @@ fn jwt_of(file: &File) -> Option<signal::Jwt> {
     })
 }
 
-fn call_of(file: &File, shards: u8) -> call::Config {
+pub(super) fn call_of(file: &File, shards: u8) -> call::Config {
     let mut config = call::Config {
         trunks: file.trunk.iter().map(call_trunk).collect(),
         calls: share(file.limits.calls, shards),

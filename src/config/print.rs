@@ -105,6 +105,8 @@ fn servers(lines: &mut Lines, file: &File) {
     lines.text("listen", file.sip.listen);
     lines.maybe("advertise", file.sip.advertise);
     lines.text("user_agent", &file.sip.user_agent);
+    lines.raw("ban_after", file.sip.ban_after);
+    lines.raw("ban_s", file.sip.ban_s);
     lines.text("strangers", if file.sip.strangers == Strangers::Ignore { "ignore" } else { "refuse" });
     lines.table("[media]");
     lines.text("listen", file.media.listen);

@@ -1,7 +1,7 @@
 //! What goes across with a call beside media and attached data: who is vouched for and what must stay private, where
 //! the call was before, and headers that the operator's rules pass.
 
-use super::{Data, Party};
+use super::{Data, Party, SessionId};
 
 /// What comes, or goes, with a call's beginning.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -17,6 +17,8 @@ pub struct Carried {
     pub past: Vec<Past>,
     /// Headers that the rules of the SIP server pass, and those that always pass, with one entry for each line.
     pub headers: Data,
+    /// The caller's half of `Session-ID`; absent only of a browser's call that the call machine has not seen.
+    pub session: Option<SessionId>,
     /// Headers that routes look at. They go nowhere.
     pub seen: Data,
     /// Max-Breadth, where the caller's side says it (RFC 5393 section 5.3.3).

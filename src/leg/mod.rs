@@ -13,6 +13,7 @@ mod identity;
 mod notice;
 mod quality;
 mod reason;
+mod session_id;
 
 pub use crate::base::{LegId, ShardId, Side};
 use crate::sdp::Session;
@@ -22,6 +23,7 @@ pub use identity::{Identity, Secret};
 pub use notice::{Control, Digit, MOST_BODY, Notice, passes};
 pub use quality::{Level, Quality, Sound};
 pub use reason::{Cause, Reason};
+pub use session_id::{NoSessionId, SessionId};
 use std::sync::Arc;
 
 /// A browser user's SIP identity: the name it signs in with. Unique in the gateway.
@@ -270,6 +272,13 @@ pub enum Event {
         /// Holds.
         on: bool,
     },
+    /// The party's half of the call's `Session-ID` became known (SIP only).
+    Named {
+        /// The leg.
+        leg: LegId,
+        /// The half.
+        session: SessionId,
+    },
     /// The party took, or refused, a body with a receipt ([`Command::Inform`]).
     Told {
         /// The leg.
@@ -313,6 +322,7 @@ impl Event {
             | Event::Found { leg }
             | Event::Asked { leg }
             | Event::Hold { leg, .. }
+            | Event::Named { leg, .. }
             | Event::Told { leg, .. }
             | Event::Inform { leg, .. }
             | Event::Ended { leg, .. } => *leg,
@@ -397,6 +407,13 @@ pub enum Command {
         /// Whether it is so now.
         outcome: Result<(), Reason>,
     },
+    /// The other party's half of the call's `Session-ID` (SIP only).
+    Named {
+        /// The leg.
+        leg: LegId,
+        /// The half.
+        session: SessionId,
+    },
     /// What became of a body with a receipt ([`Event::Inform`]).
     Told {
         /// The leg.
@@ -436,6 +453,7 @@ impl Command {
             | Command::Refuse { leg, .. }
             | Command::Quality { leg, .. }
             | Command::Hold { leg, .. }
+            | Command::Named { leg, .. }
             | Command::Told { leg, .. }
             | Command::Inform { leg, .. }
             | Command::End { leg, .. } => *leg,

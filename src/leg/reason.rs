@@ -39,26 +39,26 @@ pub enum Cause {
     Failed,
 }
 
-/// All causes, with the names that clients and records see, the SIP code that says each to a caller whose call is
-/// refused (0: none, for an answered call), and the Q.850 cause (RFC 6432) that says it to a telephone network.
-const TABLE: &[(Cause, &str, u16, u8)] = &[
-    (Cause::Hangup, "hangup", 0, 16),
-    (Cause::Cancelled, "cancelled", 487, 16),
-    (Cause::AnsweredElsewhere, "answered_elsewhere", 0, 26),
-    (Cause::Busy, "busy", 486, 17),
-    (Cause::Declined, "declined", 603, 21),
-    (Cause::NoAnswer, "no_answer", 480, 19),
-    (Cause::NotFound, "not_found", 404, 1),
-    (Cause::Unreachable, "unreachable", 503, 38),
-    (Cause::Forbidden, "forbidden", 403, 57),
-    (Cause::NotAcceptable, "not_acceptable", 488, 88),
-    (Cause::Pending, "pending", 491, 41),
-    (Cause::Overloaded, "overloaded", 503, 42),
-    (Cause::Loop, "loop", 483, 25),
-    (Cause::MediaLost, "media_lost", 0, 27),
-    (Cause::Expired, "expired", 0, 102),
-    (Cause::Rejected, "rejected", 400, 111),
-    (Cause::Failed, "failed", 500, 41),
+/// All causes, with the names that clients and records see, and the SIP code that says each to a caller whose call is
+/// refused (0: none, for an answered call).
+const TABLE: &[(Cause, &str, u16)] = &[
+    (Cause::Hangup, "hangup", 0),
+    (Cause::Cancelled, "cancelled", 487),
+    (Cause::AnsweredElsewhere, "answered_elsewhere", 0),
+    (Cause::Busy, "busy", 486),
+    (Cause::Declined, "declined", 603),
+    (Cause::NoAnswer, "no_answer", 480),
+    (Cause::NotFound, "not_found", 404),
+    (Cause::Unreachable, "unreachable", 503),
+    (Cause::Forbidden, "forbidden", 403),
+    (Cause::NotAcceptable, "not_acceptable", 488),
+    (Cause::Pending, "pending", 491),
+    (Cause::Overloaded, "overloaded", 503),
+    (Cause::Loop, "loop", 483),
+    (Cause::MediaLost, "media_lost", 0),
+    (Cause::Expired, "expired", 0),
+    (Cause::Rejected, "rejected", 400),
+    (Cause::Failed, "failed", 500),
 ];
 
 /// Why, with the codes beside it.
@@ -89,6 +89,31 @@ impl Reason {
         Reason { q850: if q850 < 128 { q850 } else { 0 }, ..self }
     }
 
+    /// The Q.850 cause that says it to a telephone network: what one said itself, else by the table of RFC 3398
+    /// section 8.2.6.1.
+    pub fn q850_cause(self) -> u8 {
+        match (self.cause, self.code) {
+            _ if self.q850 != 0 => self.q850,
+            (Cause::Hangup | Cause::Cancelled, _) => 16,
+            (Cause::AnsweredElsewhere, _) => 26,
+            (Cause::Busy, _) => 17,
+            (_, 410) => 22,
+            (_, 484) => 28,
+            (Cause::Declined | Cause::Forbidden, _) => 21,
+            (_, 408) | (Cause::Expired, _) => 102,
+            (Cause::NoAnswer, _) => 19,
+            (Cause::NotFound, _) => 1,
+            (_, 502) => 38,
+            (Cause::Unreachable, 504) => 102,
+            (Cause::Unreachable | Cause::Pending | Cause::Failed, _) => 41,
+            (Cause::Overloaded, _) => 34,
+            (Cause::NotAcceptable, _) => 65,
+            (Cause::Loop, _) => 25,
+            (_, 405 | 415 | 501) => 79,
+            _ => 31,
+        }
+    }
+
     /// The reason that a final SIP response (300 to 699) gives.
     pub fn from_code(code: u16) -> Reason {
         let cause = match code {
@@ -111,7 +136,7 @@ impl Reason {
 }
 
 impl Cause {
-    fn row(self) -> &'static (Cause, &'static str, u16, u8) {
+    fn row(self) -> &'static (Cause, &'static str, u16) {
         TABLE.iter().find(|row| row.0 == self).unwrap_or(&TABLE[TABLE.len() - 1])
     }
 
@@ -133,11 +158,6 @@ impl Cause {
     /// The SIP response code that says it to a caller whose call is refused; 0 where none fits (an answered call).
     pub fn code(self) -> u16 {
         self.row().2
-    }
-
-    /// The Q.850 cause that says it to a telephone network.
-    pub fn q850(self) -> u8 {
-        self.row().3
     }
 
     /// What a telephone network's cause means where it ended an answered call, or came without a SIP code that says
@@ -179,15 +199,37 @@ mod tests {
     }
 
     #[test]
+    fn codes_map_as_rfc_3398_says() {
+        for (code, wanted) in
+            [(486, 17), (404, 1), (603, 21), (480, 19), (503, 41), (488, 65), (483, 25), (484, 28)]
+        {
+            assert_eq!(Reason::from_code(code).q850_cause(), wanted, "{code}");
+            assert_eq!(Reason::from_code(code).with_q850(99).q850_cause(), 99);
+        }
+    }
+
+    #[test]
+    fn the_schema_shows_the_table() {
+        let schema = include_str!("../signal/SCHEMA.md");
+        let (_, schema) = schema.split_once("\n## Reasons\n").expect("the table");
+        for (cause, name, code) in TABLE {
+            let q850 = Reason::from(*cause).q850_cause();
+            let line = schema.lines().find(|line| line.starts_with(&format!("| `{name}` | "))).expect(name);
+            let code = if *code == 0 { "–".to_owned() } else { code.to_string() };
+            assert!(line.ends_with(&format!("| {code} | {q850} |")), "{line}");
+        }
+    }
+
+    #[test]
     fn the_table_has_each_cause_once_and_reads_back() {
-        for (n, (cause, name, code, q850)) in TABLE.iter().enumerate() {
+        for (n, (cause, name, code)) in TABLE.iter().enumerate() {
             assert_eq!(Cause::named(name), Some(*cause));
             assert!(TABLE[..n].iter().all(|row| row.0 != *cause && row.1 != *name));
-            assert_eq!((cause.name(), cause.code(), cause.q850()), (*name, *code, *q850));
-            assert!((1..128).contains(q850));
+            assert_eq!((cause.name(), cause.code()), (*name, *code));
+            assert!((1..128).contains(&Reason::from(*cause).q850_cause()));
         }
         for (q850, cause) in [(17, Cause::Busy), (1, Cause::NotFound), (16, Cause::Hangup)] {
-            assert_eq!((Cause::from_q850(q850), cause.q850()), (Some(cause), q850));
+            assert_eq!((Cause::from_q850(q850), Reason::from(cause).q850_cause()), (Some(cause), q850));
         }
         assert_eq!(Cause::from_q850(0), None);
         assert_eq!(Reason::new(Cause::Busy, 486).with_q850(200).q850, 0);

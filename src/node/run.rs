@@ -9,7 +9,7 @@ use super::{ask, check};
 use crate::base::{Random, redact, seed_maps};
 use crate::call::Record;
 use crate::cdr;
-use crate::config::{ADMIN, Args, Command, Error, File, plan, print};
+use crate::config::{ADMIN, Args, Command, Error, File, Question, explain, plan, print};
 use crate::net::{Certificate, Listener, Tickets};
 use crate::shard::{self, Bound, Control, Order};
 use crate::{net, webrtc};
@@ -73,6 +73,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
                 source.load(&tickets).map_err(|what| Failure { code: 2, what })?;
             }
             check::check(&file, &cores);
+            Ok(())
+        }
+        Some(Command::Route { from, to, caller, header }) => {
+            let question = Question { from, to, caller, headers: header, unix: shard::clock().unix };
+            say(format_args!("{}", explain(&file, question)?.trim_end()));
             Ok(())
         }
         Some(Command::Calls { json }) => ask::calls(admin, *json),

@@ -170,6 +170,9 @@ impl Core {
             self.counters.stray += 1;
             return;
         };
+        if self.stack.is_banned(now, remote.ip()) {
+            return;
+        }
         let guest = Some(&flow).filter(|flow| self.shards > 1 && self.config.sip.is_guest(flow));
         let home = if self.shards > 1 { sip::home(data, self.shards, guest) } else { self.shard };
         if home == self.shard {

@@ -19,6 +19,18 @@ pub enum Mail {
         /// As much of it as was quoted.
         quoted: Vec<u8>,
     },
+    /// What the sender refused of a source that is the receiver's to judge.
+    Strikes {
+        /// Who.
+        source: IpAddr,
+        /// How often.
+        count: u32,
+    },
+    /// The sender has banned a source.
+    Ban {
+        /// Who.
+        source: IpAddr,
+    },
     /// A browser that connected to the sender has named its user, whose home is the receiver.
     Moved {
         /// The connection: the sender's.

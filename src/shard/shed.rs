@@ -35,7 +35,10 @@ impl Core {
     /// Takes back an [`Output::Mail`] for which there was no room.
     pub fn shed(&mut self, now: Now, to: ShardId, mail: Mail) {
         match mail {
-            Mail::Sip { .. } | Mail::Refused { .. } => self.counters.shed_sip += 1,
+            // Whoever goes on will be counted again.
+            Mail::Sip { .. } | Mail::Refused { .. } | Mail::Strikes { .. } | Mail::Ban { .. } => {
+                self.counters.shed_sip += 1;
+            }
             Mail::Moved { flow, .. } | Mail::Text { flow, .. } => {
                 self.counters.shed_texts += 1;
                 self.cut_connection(now, flow, TRY_AGAIN_LATER);

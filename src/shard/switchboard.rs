@@ -141,6 +141,19 @@ impl Core {
     fn on_stack(&mut self, now: Now, output: sip::Output) {
         match output {
             sip::Output::Event(event) => self.on_leg(now, event),
+            sip::Output::Strikes { source, count } => {
+                let to = leg::home_of(source.to_string().as_bytes(), self.shards);
+                if to == self.shard {
+                    self.stack.handle_input(now, sip::Input::Strikes { source, count });
+                } else {
+                    self.outputs.push_back(Output::Mail { to, mail: Mail::Strikes { source, count } });
+                }
+            }
+            sip::Output::Ban { source } => {
+                let others = (0..self.shards).map(ShardId).filter(|other| *other != self.shard);
+                let mail = others.map(|to| Output::Mail { to, mail: Mail::Ban { source } });
+                self.outputs.extend(mail);
+            }
             sip::Output::Registered { account, trunk, state } => {
                 self.tally.registered(now, trunk, state);
                 self.hub.handle_input(now, signal::Input::Registered { account, state });
@@ -211,6 +224,10 @@ impl Core {
                 self.traces.sip(now, Way::In, flow.remote, &data);
                 self.stack.handle_input(now, sip::Input::Message { flow, data: &data });
             }
+            Mail::Strikes { source, count } => {
+                self.stack.handle_input(now, sip::Input::Strikes { source, count });
+            }
+            Mail::Ban { source } => self.stack.handle_input(now, sip::Input::Banned { source }),
             Mail::Refused { quoted } => {
                 self.stack.handle_input(now, sip::Input::Refused { quoted: &quoted });
             }

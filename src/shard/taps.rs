@@ -25,9 +25,10 @@ fn told_by_browser(event: &leg::Event) -> Option<&'static str> {
         leg::Event::Inform { .. } => "dtmf or info",
         leg::Event::Withdrawn { .. } | leg::Event::Asked { .. } | leg::Event::Told { .. } => return None,
         // A SIP party's alone.
-        leg::Event::Gate { .. } | leg::Event::OfferedEarly { .. } | leg::Event::Refreshed { .. } => {
-            return None;
-        }
+        leg::Event::Gate { .. }
+        | leg::Event::OfferedEarly { .. }
+        | leg::Event::Named { .. }
+        | leg::Event::Refreshed { .. } => return None,
     })
 }
 
@@ -49,9 +50,10 @@ fn told_to_browser(command: &leg::Command) -> Option<String> {
         leg::Command::Told { outcome: Ok(()), .. } => "ok (info)".into(),
         leg::Command::Told { .. } => "error (info)".into(),
         leg::Command::Inform { .. } => "dtmf, info or control".into(),
-        leg::Command::Quality { .. } | leg::Command::Gate { .. } | leg::Command::AcceptEarly { .. } => {
-            return None;
-        }
+        leg::Command::Quality { .. }
+        | leg::Command::Gate { .. }
+        | leg::Command::Named { .. }
+        | leg::Command::AcceptEarly { .. } => return None,
     })
 }
 

@@ -30,6 +30,8 @@ impl Hub {
             Command::Refuse { reason, .. } => self.on_verdict(leg, Err(reason)),
             Command::Quality { quality, sound, .. } => self.on_quality(leg, quality, sound),
             Command::Hold { on, outcome, .. } => self.on_hold_outcome(leg, on, outcome),
+            // No browser asks for it.
+            Command::Named { .. } => {}
             Command::Told { receipt, outcome, .. } => self.on_told(leg, receipt, outcome),
             Command::Inform { notice, .. } => self.on_inform(leg, &notice),
             Command::End { reason, .. } => self.drop_call(leg, reason),

@@ -1,6 +1,6 @@
 //! What the stack is told at its start: trunks, timers, bounds, policies.
 
-use super::{Block, Flow, Hop, Phones, Policy, Registration, Secret, Transport};
+use super::{Banning, Block, Flow, Hop, Phones, Policy, Registration, Secret, Transport};
 use crate::base::{Map, RealmId};
 use crate::leg::{Account, Attach, TrunkId};
 use std::net::{IpAddr, SocketAddr};
@@ -25,6 +25,8 @@ pub struct Config {
     pub user_agent: String,
     /// What requests from addresses that belong to no trunk get.
     pub strangers: Strangers,
+    /// When those addresses are not heard any more.
+    pub banning: Banning,
     /// Registration upstream.
     pub registration: Renewal,
     /// SIP phones that may register through us; none where absent.
@@ -85,6 +87,8 @@ pub struct Trunk {
     pub early_media: bool,
     /// Types of body parts beside the session description that are passed on with a call, to and from it.
     pub bodies: Vec<String>,
+    /// What it is believed and told, and may send.
+    pub policy: Policy,
 }
 
 /// Reliable provisional responses (RFC 3262). What the far side requires is always done.
@@ -133,8 +137,6 @@ pub enum Refreshes {
     Us,
     /// The far side, where it knows session timers.
     Them,
-    /// What it is believed and told, and may send.
-    pub policy: Policy,
 }
 
 impl Trunk {

@@ -13,6 +13,10 @@ counters! {
         strangers,
         /// Those of them that got no answer since their source asks too often.
         unanswered,
+        /// Sources banned, for what they sent and was refused or could not be read.
+        bans,
+        /// Messages from banned sources, dropped unread.
+        banned,
         /// Responses to no request of ours.
         stray_responses,
         /// Requests within dialogs that we don't know.

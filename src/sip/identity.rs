@@ -76,10 +76,14 @@ fn privacy(message: &Message<'_>) -> Option<Privacy> {
     (!(privacy.critical && strange)).then_some(privacy)
 }
 
+/// A text without what may not go onto the wire.
+fn clean(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
 /// Who an address names; `None` where that is no `sip`, `sips` or `tel` URI.
 fn party(address: &NameAddr<'_>) -> Option<Party> {
     let uri = address.uri().ok()?;
-    let clean = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
     let user = match uri.scheme {
         Scheme::Tel => uri.user?.to_owned(),
         Scheme::Sip | Scheme::Sips => clean(&unescape(uri.user?)?),
@@ -205,16 +209,16 @@ impl Telling<'_> {
             let uri = if party.host.is_empty() && self.own.is_none() && is_telephone(&party.user) {
                 format!("tel:{}", party.user)
             } else {
-                format!("sip:{}@{}", Escaped(&party.user), self.domain)
+                format!("sip:{}@{}", Escaped(&clean(&party.user)), self.domain)
             };
-            let address = Address { display: &party.display, uri: &uri, tag: None };
+            let address = Address { display: &clean(&party.display), uri: &uri, tag: None };
             headers.push((name, format!("{address}{suffix}")));
         }
     }
 
     /// A place where the call was, at the trunk's own host.
     fn place(&self, place: &Past) -> String {
-        let mut uri = format!("sip:{}@{}", Escaped(&place.user), self.domain);
+        let mut uri = format!("sip:{}@{}", Escaped(&clean(&place.user)), self.domain);
         let mut after = String::new();
         for (name, value) in &place.params {
             let out = if name == "cause" { &mut uri } else { &mut after };
@@ -225,7 +229,7 @@ impl Telling<'_> {
                 out.push_str(value);
             }
         }
-        format!("{}{after}", Address { display: &place.display, uri: &uri, tag: None })
+        format!("{}{after}", Address { display: &clean(&place.display), uri: &uri, tag: None })
     }
 }
 
@@ -296,6 +300,7 @@ mod tests {
             hops: 70,
             data: Vec::new(),
             carried: Box::new(Carried { asserted, privacy, past, ..Carried::default() }),
+            late: false,
         }
     }
 

@@ -119,6 +119,7 @@ impl Stack {
     /// A request from an address that belongs to no trunk.
     pub(super) fn rebuff(&mut self, now: Now, request: &Request<'_, '_>) {
         self.counters.strangers += 1;
+        self.strike(now, &request.flow);
         if self.config.strangers == Strangers::Ignore {
             return;
         }
@@ -237,6 +238,7 @@ impl Stack {
         if !leg.dialogs[fork].is_in_order(cseq, request.method) {
             return self.reply(now, request, 500, &[]);
         }
+        self.learn_session(key, request.message);
         match request.method {
             Method::Bye => self.on_bye(now, request, key, fork),
             _ if over => self.reply(now, request, 481, &[]),

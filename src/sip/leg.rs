@@ -7,6 +7,7 @@ use super::digest;
 use super::inform::Words;
 use super::phones::Line;
 use super::reliable::Reliable;
+use super::session_id::Names;
 use super::session_timer::{Asked, Clock};
 use super::transaction::{ClientId, ServerId, keys};
 use crate::base::{Key, LegId, ShardId, TimerId};
@@ -78,6 +79,8 @@ pub(super) struct Leg {
     /// Our From (or To) value, tag included.
     pub local: String,
     pub local_tag: Box<str>,
+    /// Both halves of its `Session-ID`.
+    pub names: Names,
     /// The `Reason` that its end tells the far side.
     pub why: Option<String>,
     /// Our Contact value.

@@ -3,6 +3,7 @@
 //! One [`Stack`] a shard. [`home()`] says which shard a message belongs to, before any stack sees it. How a connection's
 //! [`Flow`] lives and dies is told in `links`.
 
+mod bans;
 mod body;
 mod change;
 mod config;
@@ -25,6 +26,7 @@ mod reason;
 mod register;
 mod reliable;
 mod rules;
+mod session_id;
 mod session_timer;
 mod source;
 mod stack;
@@ -36,6 +38,7 @@ mod uac;
 mod uas;
 mod write;
 
+pub use bans::Banning;
 pub use config::{
     Caps, Config, Credentials, Refreshes, Reliability, Renewal, SessionPolicy, Strangers, Timers, Trunk,
 };
@@ -53,7 +56,7 @@ pub use stack::Stack;
 use crate::base::{FlowId, RealmId};
 use crate::leg as words;
 pub use crate::leg::Secret;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// The transport of a SIP message.
@@ -114,6 +117,18 @@ pub enum Input<'a> {
         /// As much of it as was quoted, maybe not a whole message.
         quoted: &'a [u8],
     },
+    /// Another shard counted what this source, which is ours to judge, sent and was refused.
+    Strikes {
+        /// Who.
+        source: IpAddr,
+        /// How often.
+        count: u32,
+    },
+    /// Its owner bans this source.
+    Banned {
+        /// Who.
+        source: IpAddr,
+    },
     /// The call machine's word for one of our legs.
     Command(words::Command),
     /// Register a browser user upstream, or keep it registered.
@@ -171,6 +186,18 @@ pub enum Output {
         name: Option<Arc<str>>,
         /// Whose certificate authorities are believed; the gateway's own where it is for no trunk.
         trunk: Option<words::TrunkId>,
+    },
+    /// To the shard that owns this source: what it sent and was refused here.
+    Strikes {
+        /// Who.
+        source: IpAddr,
+        /// How often since last told.
+        count: u32,
+    },
+    /// To all other shards: this source, which is ours to judge, is banned.
+    Ban {
+        /// Who.
+        source: IpAddr,
     },
     /// To the call machine.
     Event(words::Event),

@@ -47,7 +47,7 @@ pub(super) struct Dressed {
 }
 
 impl Stack {
-    pub(super) fn policy(&self, trunk: TrunkId) -> Option<&Policy> {
+    pub(super) fn trunk_policy(&self, trunk: TrunkId) -> Option<&Policy> {
         self.config.trunks.get(usize::from(trunk.0)).map(|trunk| &trunk.policy)
     }
 
@@ -58,12 +58,16 @@ impl Stack {
 
     /// Takes up what of an INVITE goes across beside its body and attached data. Who is no trunk but a phone is never
     /// believed. False: it demands a privacy that we don't have.
-    pub(super) fn carry(&mut self, message: &Message<'_>, trunk: Option<TrunkId>, carried: &mut Carried) -> bool {
+    pub(super) fn carry(
+        &mut self,
+        message: &Message<'_>,
+        trunk: Option<TrunkId>,
+        carried: &mut Carried,
+    ) -> bool {
         let config = self.config.clone();
         let trunk = trunk.and_then(|trunk| config.trunks.get(usize::from(trunk.0)));
-        let (trust, rules) = trunk.map_or((Trust::default(), &[][..]), |trunk| {
-            (trunk.policy.trust, &trunk.policy.rules[..])
-        });
+        let (trust, rules) =
+            trunk.map_or((Trust::default(), &[][..]), |trunk| (trunk.policy.trust, &trunk.policy.rules[..]));
         let Some(Known { asserted, privacy, past }) = Known::read(message, trust) else { return false };
         let attached = |name: &str| config.attach.allows(name);
         let (headers, left) = rules::on_way_in(rules, message, attached);
@@ -94,7 +98,7 @@ impl Stack {
         let telling =
             Telling { trust: *trust, asserting: *asserting, domain: &trunk.domain, own: named.as_ref() };
         let mut headers = allowed(&self.config.attach, &dial.data);
-        headers.extend(carried.headers.iter().cloned());
+        headers.extend(carried.headers.iter().filter(|(_, value)| rules::is_value(value)).cloned());
         let unnamed = carried.privacy.user && !carried.privacy.none;
         headers.retain(|(name, _)| !(unnamed && super::identity::names_caller(name)));
         let left = rules::on_way_out(rules, &mut headers);
@@ -108,7 +112,7 @@ impl Stack {
     /// Refuses a request that a trunk may not send: its method is not among those allowed to it, or its body is too
     /// long.
     pub(super) fn is_barred(&mut self, request: &Request<'_, '_>, trunk: TrunkId) -> bool {
-        let Some(policy) = self.policy(trunk) else { return false };
+        let Some(policy) = self.trunk_policy(trunk) else { return false };
         let ends = matches!(request.method, Method::Ack | Method::Bye | Method::Cancel);
         let method = request.method.as_str();
         let long = request.message.body().len() > policy.max_body;

@@ -44,7 +44,10 @@ impl Reasons {
         let said = Said::read(message);
         let reason = Reason::from_code(code).with_q850(said.q850);
         let told = self.codes.iter().find(|(known, _)| *known == code).map(|(_, cause)| *cause);
-        let cause = self.of_q850(said.q850).or(told).unwrap_or(reason.cause);
+        // A code that says little is made out by what the telephone network said.
+        let vague = matches!(code, 480 | 500 | 503);
+        let network = Cause::from_q850(said.q850).filter(|cause| vague && *cause != Cause::Hangup);
+        let cause = self.of_q850(said.q850).or(told).or(network).unwrap_or(reason.cause);
         Reason { cause, ..reason }
     }
 
@@ -92,7 +95,7 @@ pub(super) fn header(reason: Reason) -> Option<String> {
         (Cause::AnsweredElsewhere, _) => Some("SIP;cause=200;text=\"Call completed elsewhere\"".to_owned()),
         (_, 1..) => Some(format!("Q.850;cause={}", reason.q850)),
         _ if ordinary => None,
-        (cause, _) => Some(format!("Q.850;cause={};text=\"{}\"", cause.q850(), cause.name())),
+        (cause, _) => Some(format!("Q.850;cause={};text=\"{}\"", reason.q850_cause(), cause.name())),
     }
 }
 
@@ -140,6 +143,8 @@ mod tests {
         };
         assert_eq!(of(&Reasons::default(), ""), Reason::new(Cause::Unreachable, 503));
         assert_eq!(of(&reasons, ""), Reason::new(Cause::Busy, 503));
+        let network = of(&Reasons::default(), "Reason: Q.850;cause=1\r\n");
+        assert_eq!(network, Reason::new(Cause::NotFound, 503).with_q850(1));
         let full = of(&reasons, "Reason: Q.850;cause=34\r\n");
         assert_eq!(full, Reason::new(Cause::Overloaded, 503).with_q850(34));
         assert_eq!((reasons.code(Cause::Busy.into()), reasons.code(Cause::NotFound.into())), (600, 404));
@@ -152,7 +157,7 @@ mod tests {
         let (hangup, cancelled) = (Reason::from(Cause::Hangup), Reason::from(Cause::Cancelled));
         assert_eq!((header(hangup), header(cancelled)), (None, None));
         assert_eq!(header(hangup.with_q850(31)).as_deref(), Some("Q.850;cause=31"));
-        assert_eq!(header(Cause::MediaLost.into()).as_deref(), Some("Q.850;cause=27;text=\"media_lost\""));
+        assert_eq!(header(Cause::MediaLost.into()).as_deref(), Some("Q.850;cause=31;text=\"media_lost\""));
         assert!(header(Cause::AnsweredElsewhere.into()).unwrap().starts_with("SIP;cause=200"));
         assert_eq!(header_of_response(Cause::Busy.into()), None);
         let busy = Reason::from(Cause::Busy).with_q850(17);

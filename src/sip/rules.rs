@@ -4,6 +4,7 @@
 use crate::leg::Data;
 use regex::Regex;
 use sip_codec::{Host, Message, Name};
+use std::cell::OnceCell;
 use std::net::IpAddr;
 
 /// Header lines of one call.
@@ -201,13 +202,14 @@ pub(super) fn on_way_in(
     except: impl Fn(&str) -> bool,
 ) -> (Data, Left) {
     let (mut data, mut left) = (Data::new(), Left::default());
-    let places = Places::of(message);
+    // Most calls have nothing that goes across.
+    let places = OnceCell::new();
     let collect = |data: &mut Data, left: &mut Left, wanted: &dyn Fn(&str) -> bool| {
         for line in message.iter().filter(|line| wanted(line.name.as_str()) && !except(line.name.as_str())) {
             let value = unfolded(line.value);
             // A location in the body is named by a word that looks like a place (RFC 6442 section 4.1).
             let body = line.name == Name::Other("Geolocation") && value.starts_with("<cid:");
-            if !body && places.are_named_in(&value) {
+            if !body && places.get_or_init(|| Places::of(message)).are_named_in(&value) {
                 left.hidden += 1;
             } else {
                 left.refused += u64::from(!add(data, line.name.as_str(), value));

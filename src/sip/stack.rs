@@ -1,5 +1,6 @@
 //! The stack itself: what comes in, what goes out, and what all of its parts stand on.
 
+use super::bans::Bans;
 use super::config::Config;
 use super::counters::Counters;
 use super::dialog::Dialog;
@@ -7,6 +8,7 @@ use super::leg::{Leg, LegKey, Purpose, State, TICKS, Tick};
 use super::links::Links;
 use super::phones::{self, AskKey};
 use super::register::{RegistrationKey, Registrations};
+use super::session_id;
 use super::strikes::Strikes;
 use super::transaction::{ClientId, Gone, Outbox, ServerId, Table};
 use super::write::{Answer, Draft, Headers};
@@ -81,6 +83,7 @@ pub struct Stack {
     pub(super) out: Outbox,
     pub(super) links: Links,
     pub(super) strikes: Strikes,
+    pub(super) bans: Bans,
     pub(super) counters: Counters,
 }
 
@@ -105,6 +108,7 @@ impl Stack {
             out: Outbox::new(),
             links: Links::default(),
             strikes: Strikes::default(),
+            bans: Bans::default(),
             counters: Counters::default(),
             config,
         }
@@ -294,6 +298,9 @@ impl Stack {
             _ => Vec::new(),
         };
         let refreshes = matches!(ask.method, Method::Invite | Method::Update);
+        let names = leg.names.value();
+        let mut headers = vec![(session_id::NAME, &*names)];
+        headers.extend(ask.headers.iter().copied());
         let draft = Draft {
             method: ask.method,
             uri: &addressed.uri,
@@ -308,7 +315,7 @@ impl Stack {
             hops: 70,
             contact: refreshes.then_some(&*leg.contact),
             authorization: &authorization,
-            headers: ask.headers,
+            headers: &headers,
             user_agent: &self.config.user_agent,
             content: ask.content,
             body: ask.body,
@@ -329,6 +336,14 @@ impl Stack {
         headers: Headers<'_>,
         body: Option<&[u8]>,
     ) {
+        let leg = match self.table.owner(server) {
+            Some((Some(Owner::Leg(key, _)), _)) => self.legs.get(key),
+            _ => None,
+        };
+        let names = leg.filter(|_| code > 100).map(|leg| leg.names.value());
+        let names = names.iter().map(|names| (session_id::NAME, &**names));
+        let headers: Vec<_> = names.chain(headers.iter().copied()).collect();
+        let headers = &*headers;
         let Some((flow, request, tag)) = self.table.served(server) else { return };
         let Ok(request) = Message::parse(request) else { return };
         let answer = Answer { code, tag, headers, server: &self.config.user_agent, body };
@@ -391,7 +406,10 @@ impl Stack {
                 self.counters.latin1 += 1;
                 self.on_message(now, flow, &data);
             }
-            Err(_) => self.counters.malformed += 1,
+            Err(_) => {
+                self.counters.malformed += 1;
+                self.strike(now, &flow);
+            }
         }
     }
 
@@ -417,6 +435,7 @@ impl Stack {
         let Some(reply) = reply else { return };
         match reply.owner {
             Owner::Leg(key, purpose) => {
+                self.learn_session(key, message);
                 self.on_leg_response(now, flow, (key, purpose, id), message, code);
                 if reply.last {
                     self.settle(key);
@@ -475,6 +494,7 @@ impl Stack {
             Command::Refuse { reason, .. } => self.on_refuse(now, key, reason),
             // Nobody on this side asks for one.
             Command::Hold { .. } | Command::Told { .. } => {}
+            Command::Named { session, .. } => self.on_named(key, session),
             Command::Inform { notice, .. } => self.on_inform(now, key, &notice),
             Command::End { reason, .. } => self.on_end(now, key, reason),
         }
@@ -506,7 +526,10 @@ impl Machine for Stack {
 
     fn handle_input(&mut self, now: Now, input: Input<'_>) {
         match input {
+            Input::Message { flow, .. } if self.is_banned(now, flow.remote.ip()) => {}
             Input::Message { flow, data } => self.on_message(now, flow, data),
+            Input::Strikes { source, count } => self.on_strikes(now, source, count),
+            Input::Banned { source } => self.bans.ban(now, source, &self.config.banning),
             Input::Spare { flow } => self.links.add_spare(flow),
             Input::Connected { flow } => self.links.rise(&flow),
             Input::Failed { flow } => self.on_failed(now, &flow),

@@ -31,7 +31,7 @@ impl Strikes {
 }
 
 /// One customer: an IPv4 address, or the /64 that everybody has of IPv6.
-fn whole(source: IpAddr) -> IpAddr {
+pub(super) fn whole(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) >> 64 << 64)),
         v4 @ IpAddr::V4(_) => v4,

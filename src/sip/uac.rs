@@ -8,6 +8,7 @@ use super::multipart;
 use super::phones::{FLOW_FAILED, Inherited, Line};
 use super::policy::Dressed;
 use super::reliable;
+use super::session_id::{self, Names};
 use super::session_timer::Clock;
 use super::stack::{Ask, Owner};
 use super::transaction::ClientId;
@@ -75,6 +76,7 @@ impl Stack {
         let uri = inherited.as_ref().and_then(|it| it.uri.clone()).unwrap_or(uri);
         let (identity, credentials) = self.signer(dial, trunk_id, inherited.as_ref());
         let name = identity.as_ref().map(|identity| identity.user.as_str());
+        let near = dial.carried.session.unwrap_or_else(|| self.new_session_id());
         let Dressed { caller, headers } = self.dress(dial, trunk, name);
         let user = dial.account.as_ref().map_or_else(|| tag.clone(), home::user);
         let (user, pass) = inherited.map_or((user, None), |it| (it.token.into(), Some(it.pass)));
@@ -94,6 +96,7 @@ impl Stack {
             call_id: self.random.token(24),
             local: format!("{};tag={tag}", address(&caller, &trunk.domain)),
             local_tag: tag.into(),
+            names: Names { far: None, near: Some(near) },
             why: None,
             contact: listener.contact(&Escaped(&user).to_string(), flow.transport, false),
             dialogs: Vec::new(),
@@ -200,6 +203,8 @@ impl Stack {
         headers.extend(borrowed(&extensions));
         let breadth = calling.breadth.map(|breadth| breadth.to_string());
         headers.extend(breadth.as_deref().map(|breadth| (MAX_BREADTH, breadth)));
+        let names = leg.names.value();
+        headers.push((session_id::NAME, &*names));
         headers.extend(calling.data.iter().map(|(name, value)| (Name::parse(name), &**value)));
         let draft = Draft {
             method: Method::Invite,
@@ -257,7 +262,7 @@ impl Stack {
             422 => self.on_too_short(now, key, message),
             _ => {
                 let trunk = leg.trunk;
-                let reason = self.policy(trunk).map(|policy| policy.reasons.of_response(message, code));
+                let reason = self.trunk_policy(trunk).map(|policy| policy.reasons.of_response(message, code));
                 self.finish(key, Some(reason.unwrap_or(Reason::from_code(code))));
             }
         }

@@ -9,13 +9,14 @@ use super::leg::{Able, AwaitAck, Change, Leg, LegKey, Offered, Purpose, Ringing,
 use super::phones::{self, Line, PhoneKey};
 use super::reason::{self, Reasons};
 use super::reliable::{Held, Use};
+use super::session_id::{self, Names};
 use super::session_timer::{Asked, Clock};
 use super::stack::{Ask, Listener, Owner};
 use super::transaction::ServerId;
 use super::write::{ALLOW, SDP};
 use super::{Stack, Transport, digest, home};
 use crate::base::{Now, Side};
-use crate::leg::{self, Callee, Cause, Event, Incoming, Party, Reason, Source, TrunkId};
+use crate::leg::{self, Callee, Cause, Event, Incoming, Party, Reason, SessionId, Source, TrunkId};
 use crate::sdp::Session;
 use sip_codec::{Message, Method, Name, NameAddr, Refresher, Scheme, SessionExpires, Uri};
 use std::time::Duration;
@@ -79,6 +80,9 @@ impl Stack {
         if !self.carry(message, from_trunk, &mut carried) {
             return self.refuse(request, 500, &[]);
         }
+        // A caller without a half of its own has one of ours.
+        let far = session_id::read(message).unwrap_or_else(|| self.new_session_id());
+        carried.session = Some(far);
         let tag = home::tag(self.shard, &mut self.random);
         let Some(server) = self.serve(request, &tag) else { return };
         self.respond(now, server, 100, &[], None);
@@ -90,7 +94,7 @@ impl Stack {
             session,
             reliable,
         };
-        let Some(key) = self.admit(request, (trunk, phone), &from, (&tag, ringing)) else {
+        let Some(key) = self.admit(request, (trunk, phone), &from, (&tag, ringing), carried.session) else {
             return self.respond(now, server, 503, &[(Name::RetryAfter, "10")], None);
         };
         self.table.own(server, Owner::Leg(key, Purpose::Invite));
@@ -150,6 +154,7 @@ impl Stack {
         (trunk, phone): (TrunkId, Option<(PhoneKey, bool)>),
         from: &NameAddr<'_>,
         (tag, ringing): (&str, Ringing),
+        far: Option<SessionId>,
     ) -> Option<LegKey> {
         let message = request.message;
         let listener: Listener = self.listener(request.flow.realm)?;
@@ -182,6 +187,7 @@ impl Stack {
             call_id: message.call_id().ok()?.to_owned(),
             local: format!("<{}>;tag={tag}", message.to().ok()?.uri),
             local_tag: tag.into(),
+            names: Names { far, near: None },
             why: None,
             contact: listener.contact(tag, flow.transport, is_sips(message)),
             dialogs: vec![Dialog::from_request(message, from)],
@@ -396,7 +402,7 @@ impl Stack {
             State::Up(_) if leg.main == fork => {
                 self.drop_change(now, key);
                 let trunk = self.legs.get(key).map(|leg| leg.trunk);
-                let policy = trunk.and_then(|trunk| self.policy(trunk));
+                let policy = trunk.and_then(|trunk| self.trunk_policy(trunk));
                 let reason = policy.map_or(Cause::Hangup.into(), |p| p.reasons.of_bye(request.message));
                 self.finish(key, Some(reason));
             }

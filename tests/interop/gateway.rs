@@ -105,6 +105,12 @@ impl<'a> Plan<'a> {
         self
     }
 
+    /// More keys of the last table, or more tables.
+    pub fn lines(mut self, lines: &str) -> Self {
+        self.add(format_args!("{lines}"));
+        self
+    }
+
     /// The last trunk's calls share an RTP port.
     pub fn shared_rtp_ports(mut self) -> Self {
         self.add(format_args!("shared_rtp_ports = true\n"));

@@ -20,6 +20,7 @@ mod operator;
 mod page;
 mod phone;
 mod phones;
+mod policy;
 mod process;
 mod registrar;
 mod relay;

@@ -125,16 +125,28 @@ fn fifty_calls_a_second_without_a_failed_one() {
     let scene = Scene::new("relay_rate");
     let (mut gateway, carrier, exchange) = between(&scene);
     let media = free_port();
-    let mut callee =
-        sipp::Plan::new(&scene, "callee", "uas").port(exchange).rtp(media).calls(3_000, 50).quiet().listen();
+    let mut callee = sipp::Plan::new(&scene, "callee", "uas")
+        .port(exchange)
+        .rtp(media)
+        .calls(3_000, 50)
+        .quiet()
+        .counting()
+        .listen();
     let mut caller = sipp::Plan::new(&scene, "caller", "uac")
         .port(carrier)
         .rtp(media)
         .pause_ms(200)
         .calls(3_000, 50)
         .quiet()
+        .counting()
         .call(gateway.sip, "+441234", "+491234");
     caller.assert_success_within(Duration::from_secs(100));
     callee.assert_success_within(Duration::from_secs(10));
+    for side in [&caller, &callee] {
+        assert_eq!(side.counted("FailedCall(C)"), 0);
+        // Nobody had to say anything twice, since nothing was left unanswered for half a second.
+        assert_eq!(side.counted("Retransmissions(C)"), 0);
+        assert_eq!(side.counted("SuccessfulCall(C)"), 3_000);
+    }
     gateway.assert_alive();
 }

@@ -82,6 +82,13 @@ impl<'a> Plan<'a> {
         self
     }
 
+    /// Counts what it repeats and what fails.
+    pub fn counting(mut self) -> Self {
+        let file = self.scene.path(&format!("{}-counts.csv", self.name)).display().to_string();
+        self.arguments.extend(["-trace_stat", "-fd", "1", "-stf", &file].map(String::from));
+        self
+    }
+
     /// Starts one that waits for calls.
     pub fn listen(self) -> Sipp {
         let sipp = self.start(&[]);
@@ -130,6 +137,18 @@ impl Sipp {
     /// The same, without waiting.
     pub fn received_now(&self, start: &str) -> Option<String> {
         message(&self.messages(), "received", start)
+    }
+
+    /// A column of its statistics at its end: of a plan that was [`Plan::counting`].
+    #[track_caller]
+    pub fn counted(&self, column: &str) -> u64 {
+        let file = self.messages.with_file_name(format!("{}-counts.csv", self.name));
+        let text = fs::read_to_string(file).unwrap();
+        let mut lines = text.lines();
+        let names = lines.next().unwrap_or("").split(';');
+        let place = names.into_iter().position(|name| name == column).unwrap_or_else(|| panic!("{column}"));
+        let last = lines.next_back().unwrap_or("");
+        last.split(';').nth(place).and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{last}"))
     }
 
     /// How many messages that begin so it got.

@@ -35,6 +35,8 @@ pub(super) struct Bench {
     pub(super) legs: VecDeque<Command>,
     /// What browsers were told of quality.
     pub(super) told: VecDeque<Command>,
+    /// What SIP parties were told of the other's half of `Session-ID`.
+    pub(super) named: VecDeque<Command>,
     pub(super) web: VecDeque<webrtc::Command>,
     pub(super) media: VecDeque<media::Command>,
     pub(super) records: Vec<Record>,
@@ -93,6 +95,7 @@ impl Bench {
             held: VecDeque::new(),
             legs: VecDeque::new(),
             told: VecDeque::new(),
+            named: VecDeque::new(),
             web: VecDeque::new(),
             media: VecDeque::new(),
             records: Vec::new(),
@@ -153,6 +156,7 @@ impl Bench {
                 // What is said of sound is beside the point of most tests.
                 let queue = match command {
                     Command::Quality { .. } => &mut self.told,
+                    Command::Named { .. } => &mut self.named,
                     _ => &mut self.legs,
                 };
                 queue.push_back(command);
@@ -408,6 +412,7 @@ fn session_of(command: &Command) -> Option<&Session> {
         | Command::Refuse { .. }
         | Command::Quality { .. }
         | Command::Hold { .. }
+        | Command::Named { .. }
         | Command::Told { .. }
         | Command::Inform { .. }
         | Command::End { .. } => None,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::call::{Member, NumberPlan, Quota, Rewrite};
-use crate::leg::Privacy;
+use crate::leg::{Privacy, SessionId};
 
 /// Two trunks and a route from the first to either of both, by priority.
 fn grouped() -> Config {
@@ -226,4 +226,29 @@ fn a_browser_is_not_told_who_calls_in_private() {
     bench.ended(leg, Cause::Cancelled.into());
     // The operator's record has it.
     assert_eq!(bench.records[0].caller.user, "+4930");
+}
+
+#[test]
+fn both_parties_bear_each_others_half_of_the_session_id() {
+    let (near, far): (SessionId, SessionId) =
+        ("a".repeat(32).parse().unwrap(), "b".repeat(32).parse().unwrap());
+    let mut bench = Bench::new();
+    let (leg, dial) = bench.trunk_dials(Some(&sip_sdp("0", "")));
+    // The caller had none: the called party is told one of ours.
+    let made = dial.carried.session.unwrap();
+    bench.event(Event::Named { leg: dial.leg, session: far });
+    assert!(
+        matches!(bench.named.make_contiguous()[..], [Command::Named { leg: to, session }] if to == leg && session == far)
+    );
+    bench.event(Event::Named { leg, session: near });
+    assert!(
+        matches!(bench.named[1], Command::Named { leg: to, session } if to == dial.leg && session == near)
+    );
+    bench.ended(leg, Cause::Cancelled.into());
+    assert_eq!(bench.records[0].sessions, [Some(near), Some(far)]);
+    assert_ne!(made, near);
+    // A browser that is called has one of ours, and its caller hears of it at once.
+    let mut bench = Bench::new();
+    let (leg, _) = bench.browser_is_called(Some(&sip_sdp("0", "")));
+    assert!(matches!(bench.named.make_contiguous()[..], [Command::Named { leg: to, .. }] if to == leg));
 }

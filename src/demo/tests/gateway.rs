@@ -70,6 +70,7 @@ impl Pair {
                         self.world.input(Input::Sip { from: at(GATEWAY), data: &data });
                     }
                     sip::Output::Connect { .. } => panic!("over UDP there is nothing to connect"),
+                    sip::Output::Strikes { .. } | sip::Output::Ban { .. } => {}
                     sip::Output::Event(event) => self.events.push(event),
                     sip::Output::Registered { account, state, .. } => {
                         self.registered.push((account, state.is_ok()));

@@ -1,5 +1,6 @@
 //! Shards without sockets: two of them, whose mail is carried by hand.
 
+mod bans;
 mod browser;
 mod exchanges;
 mod trace;

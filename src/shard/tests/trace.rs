@@ -36,6 +36,8 @@ fn record(leg: LegId) -> crate::call::Record {
         ended: std::time::Duration::ZERO,
         cause: Cause::Busy,
         code: 486,
+        q850: 17,
+        sessions: [None, None],
         quality: [None, None],
     }
 }

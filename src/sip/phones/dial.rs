@@ -1,6 +1,7 @@
 //! Calls to phones: down the flow that they are registered by.
 
 use super::super::leg::{Able, Calling, Change, Leg, State, TICKS, Tick};
+use super::super::session_id::Names;
 use super::super::session_timer::Clock;
 use super::super::{Stack, digest, home, policy, uac};
 use super::table::{PhoneKey, State as BindingState};
@@ -43,6 +44,7 @@ impl Stack {
         // A phone is no part of a network that may know what the caller hides (RFC 3323).
         let hidden = dial.carried.privacy.hides_caller();
         let caller = if hidden { Party::default() } else { dial.caller.clone() };
+        let near = dial.carried.session.unwrap_or_else(|| self.new_session_id());
         let calling = Calling { to, ..self.calling(dial, trunk, uri, data) };
         let leg = Leg {
             id: dial.leg,
@@ -55,6 +57,7 @@ impl Stack {
             call_id: self.random.token(24),
             local: format!("{};tag={tag}", uac::address(&caller, &domain)),
             local_tag: tag.into(),
+            names: Names { far: None, near: Some(near) },
             why: None,
             contact,
             dialogs: Vec::new(),

@@ -53,6 +53,7 @@ pub struct Node {
     pub shards: Vec<Stack>,
     pub events: Vec<Event>,
     pub registered: Vec<(words::Account, Result<(), Reason>)>,
+    pub named: Vec<(LegId, String)>,
     /// Connections that were asked for, and the names that certificates must have.
     pub connects: Vec<(Flow, Option<Arc<str>>)>,
     mint: Mint,
@@ -134,7 +135,7 @@ impl Net {
             .collect();
         let (events, registered, connects) = (Vec::new(), Vec::new(), Vec::new());
         let mint = Mint::new(ShardId(0), true);
-        self.nodes.push(Node { at: at(own), shards, events, registered, connects, mint });
+        self.nodes.push(Node { at: at(own), shards, events, registered, named: Vec::new(), connects, mint });
     }
 
     pub fn stack(&mut self, node: usize) -> &mut Stack {
@@ -172,7 +173,12 @@ impl Net {
                         self.send(from, flow.remote, data);
                     }
                     Output::Connect { flow, name, .. } => self.nodes[node].connects.push((flow, name)),
+                    // Heard by tests of their own.
+                    Output::Event(Event::Named { leg, session }) => {
+                        self.nodes[node].named.push((leg, session.to_string()));
+                    }
                     Output::Event(event) => self.nodes[node].events.push(event),
+                    Output::Strikes { .. } | Output::Ban { .. } => {}
                     Output::Registered { account, state, .. } => {
                         self.nodes[node].registered.push((account, state));
                     }
@@ -378,6 +384,7 @@ fn name(event: &Event) -> String {
         // A browser's alone.
         Event::Lost { .. } | Event::Found { .. } | Event::Asked { .. } => "a browser's word".into(),
         Event::Hold { on, .. } => format!("Hold {on}"),
+        Event::Named { .. } => "Named".into(),
         Event::Told { receipt, outcome, .. } => format!("Told {receipt} {}", outcome.is_ok()),
         Event::Inform { notice, .. } => format!("Inform {notice:?}"),
         Event::Ended { reason, .. } => format!("Ended {} {}", reason.cause.name(), reason.code),

@@ -98,9 +98,9 @@ fn a_bye_tells_and_hears_why() {
     let (near, far) = net.call();
     net.command(0, Command::End { leg: near, reason: Reason::from(Cause::MediaLost) });
     net.run(Duration::from_millis(50));
-    assert_eq!(header(&net.last(A, "BYE"), "Reason"), "Q.850;cause=27;text=\"media_lost\"");
+    assert_eq!(header(&net.last(A, "BYE"), "Reason"), "Q.850;cause=31;text=\"media_lost\"");
     let told = net.nodes[1].events.iter().any(|event| {
-        matches!(event, Event::Ended { leg, reason } if *leg == far && reason.q850 == 27 && reason.cause == Cause::Hangup)
+        matches!(event, Event::Ended { leg, reason } if *leg == far && reason.q850 == 31 && reason.cause == Cause::Hangup)
     });
     assert!(told, "{:?}", net.names(1));
 }
@@ -230,4 +230,84 @@ fn assert_hidden(net: &Net) {
         }
     }
     assert!(to_far >= 3 && to_near >= 3, "{to_far} {to_near}");
+}
+
+#[test]
+fn a_session_id_goes_through_and_who_has_none_gets_one() {
+    let (near, nil) = ("a".repeat(32), "0".repeat(32));
+    let mut net = came(&format!("Session-ID: {near};remote={nil}\r\n"), |_| {});
+    let incoming = net.incoming(0);
+    let (leg, half) = (incoming.leg, incoming.carried.session.unwrap());
+    assert_eq!(half.to_string(), near);
+    net.command(0, Command::Progress { leg, code: 180, answer: None });
+    net.command(0, Command::Named { leg, session: "b".repeat(32).parse().unwrap() });
+    net.command(0, Command::Answer { leg, session: Some(sdp(2)) });
+    net.run(Duration::from_millis(50));
+    assert_eq!(header(&net.take("SIP/2.0 180")[0], "Session-ID"), format!("{nil};remote={near}"));
+    assert_eq!(
+        header(&net.take("SIP/2.0 200")[0], "Session-ID"),
+        format!("{};remote={near}", "b".repeat(32))
+    );
+    // A pair: the far gateway's party has none, and gets one when it is called.
+    let mut net = Net::pair(1);
+    net.call();
+    let invite = net.last(A, "INVITE");
+    let told = net.nodes[1].shards[0].legs.iter().map(|(_, leg)| leg.names).next().unwrap();
+    assert_eq!(header(&invite, "Session-ID"), format!("{};remote={nil}", told.far.unwrap()));
+    let ack = header(&net.last(A, "ACK"), "Session-ID").to_owned();
+    assert!(ack.starts_with(&told.far.unwrap().to_string()) && !ack.ends_with(&nil), "{ack}");
+    assert_eq!(net.nodes[0].named.len(), 1);
+}
+
+/// Pitfall 29: whatever stands in a value, wherever it came from, nothing of it becomes a line of its own.
+#[test]
+fn no_string_in_any_field_breaks_a_line() {
+    const PIECES: [&str; 14] = [
+        "\r\n",
+        "\n",
+        "\r",
+        "\0",
+        "Evil: 1",
+        "a",
+        "<",
+        ">",
+        "\"",
+        "\\",
+        ";tag=x",
+        "@",
+        "%0d%0aEvil: 1",
+        "\u{85}\u{2028}",
+    ];
+    let mut net = changed(|policy| {
+        policy.trust = Trust { from: true, to: true };
+        policy.rules = vec![Rule::new(Way::Out, "X-Own", Act::Add("fine".into())).unwrap()];
+    });
+    let mut random = Random::from_number(29);
+    let mut text = || (0..random.below(6)).map(|_| PIECES[random.below(14) as usize]).collect::<String>();
+    let mut sent = 0;
+    for n in 0..400 {
+        let mut party = || Party { user: text(), host: text(), display: text() };
+        let (caller, callee, asserted) = (party(), party(), vec![party(), party()]);
+        let told = if n % 2 == 0 { words::Told::Diversion } else { words::Told::History };
+        let place = words::Past { told, user: text(), display: text(), params: Vec::new(), private: false };
+        let leg = net.nodes[0].mint.leg(Side::Sip);
+        let mut dial = Dial { caller, callee, ..Net::dial_of(leg, (n % 3 == 0).then_some("alice")) };
+        dial.data = vec![("X-A".into(), text())];
+        dial.carried.asserted = asserted;
+        dial.carried.past = vec![place];
+        dial.carried.presented = (n % 5 == 0).then(&mut text);
+        dial.carried.headers = vec![("X-B".into(), text())];
+        net.log.clear();
+        net.command(0, Command::Dial(Box::new(dial)));
+        for (_, message) in &net.log {
+            sent += 1;
+            let head = message.split("\r\n\r\n").next().unwrap();
+            for line in head.split("\r\n") {
+                assert!(!line.contains(['\r', '\n', '\0']) && !line.starts_with("Evil"), "{message:?}");
+            }
+            Message::parse(message.as_bytes()).unwrap();
+        }
+        net.command(0, end(leg));
+    }
+    assert!(sent > 300, "{sent} of 400 were written");
 }
