@@ -440,7 +440,8 @@ pub struct Trunk {
     /// Trust what it says of early media (P-Early-Media), and tell it.
     #[serde(default)]
     pub early_media: bool,
-    /// Types of body parts that are passed on with calls from it and to it (`application/pidf+xml`, `application/isup`).
+    /// Types of body parts that are passed on with calls from it and to it (`application/isup`), beside a caller's location
+    /// (`application/pidf+xml`), which always is.
     #[serde(default)]
     pub bodies: Vec<Spanned<String>>,
     /// Whether its network is trusted with who calls: `none`, `from` (believed), `to` (told), or `both`.

@@ -139,6 +139,9 @@ pub enum Refreshes {
     Them,
 }
 
+/// The type of a location by value (RFC 4119).
+const LOCATION: &str = "application/pidf+xml";
+
 impl Trunk {
     /// A trunk with the defaults: UDP, the remote address as domain, first realm, no credentials, 5 s and 180 s.
     pub fn new(name: &str, remote: SocketAddr) -> Trunk {
@@ -160,9 +163,11 @@ impl Trunk {
         }
     }
 
-    /// Whether body parts of this type, in lower case, are passed on.
+    /// Whether body parts of this type, in lower case, are passed on. Where a caller is (RFC 6442) always is: lives hang
+    /// on it.
     pub fn passes(&self, kind: &str) -> bool {
-        self.bodies.iter().any(|passing| passing.eq_ignore_ascii_case(kind))
+        kind.eq_ignore_ascii_case(LOCATION)
+            || self.bodies.iter().any(|passing| passing.eq_ignore_ascii_case(kind))
     }
 
     /// The types of bodies that it may send.

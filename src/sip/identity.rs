@@ -301,6 +301,7 @@ mod tests {
             data: Vec::new(),
             carried: Box::new(Carried { asserted, privacy, past, ..Carried::default() }),
             late: false,
+            with: None,
         }
     }
 

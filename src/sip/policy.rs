@@ -39,6 +39,9 @@ impl Default for Policy {
     }
 }
 
+/// Where a caller is: a header that points to a part of the body, or to a server.
+const GEOLOCATION: Name<'static> = Name::Other("Geolocation");
+
 /// What goes out with an INVITE beside what every INVITE has.
 pub(super) struct Dressed {
     /// Who From says that it is.
@@ -72,14 +75,30 @@ impl Stack {
         let attached = |name: &str| config.attach.allows(name);
         let (headers, left) = rules::on_way_in(rules, message, attached);
         self.count_left(left);
+        carried.headers = headers;
+        self.rename_location(carried);
         let looked_at =
             |name: &str| config.watched.iter().any(|watched| Name::parse(watched) == Name::parse(name));
         let lines = message.iter().filter(|line| looked_at(line.name.as_str()));
         let seen = lines.map(|line| (line.name.as_str().to_owned(), rules::unfolded(line.value)));
         let seen: Data = seen.take(rules::MOST_LINES).collect();
         (carried.asserted, carried.privacy, carried.past) = (asserted, privacy, past);
-        (carried.headers, carried.seen) = (headers, seen);
+        carried.seen = seen;
         true
+    }
+
+    /// Gives parts of the body names of our own, and the headers that point to them (RFC 6442 section 4.1): theirs tell
+    /// which host made them.
+    fn rename_location(&mut self, carried: &mut Carried) {
+        for part in carried.parts.iter_mut().filter(|part| !part.id.is_empty()) {
+            let old = part.id.trim_matches(['<', '>', ' ']).to_owned();
+            let new = format!("{}@anonymous.invalid", self.random.token(12));
+            part.id = format!("<{new}>");
+            let pointing = carried.headers.iter_mut().filter(|(name, _)| Name::parse(name) == GEOLOCATION);
+            for (_, value) in pointing {
+                *value = value.replace(&format!("cid:{old}>"), &format!("cid:{new}>"));
+            }
+        }
     }
 
     /// How an INVITE to a trunk names its caller, and the headers that go with it. `own`: the browser user's own name

@@ -12,6 +12,10 @@ use std::process::Command;
 fn with_headers(scenario: &str, headers: &[&str]) -> String {
     let file = format!("{}/loadtest/sipp/{scenario}.xml", env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(file).unwrap();
+    if headers.is_empty() {
+        // Where there is none there is no line either.
+        return text;
+    }
     let more = headers.join("\n");
     // Only what makes a dialog names what it lets be done.
     let mark = "Allow: INVITE, ACK, BYE, CANCEL, OPTIONS\n";

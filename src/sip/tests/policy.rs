@@ -311,3 +311,32 @@ fn no_string_in_any_field_breaks_a_line() {
     }
     assert!(sent > 300, "{sent} of 400 were written");
 }
+
+#[test]
+fn a_location_in_the_body_goes_across_by_a_name_of_our_own() {
+    let body = format!(
+        "--x\r\nContent-Type: application/sdp\r\n\r\n{}\r\n--x\r\nContent-Type: application/pidf+xml\r\n\
+         Content-ID: <here@core.inside>\r\n\r\n<presence/>\r\n--x--\r\n",
+        sdp_text(1)
+    );
+    let text = request("INVITE", "z9hG4bK1", "Geolocation: <cid:here@core.inside>\r\n", &body);
+    let mut net = changed(|_| {});
+    net.inject(
+        B,
+        0,
+        &text.replace("application/sdp\r\nContent-Length", "multipart/mixed;boundary=x\r\nContent-Length"),
+    );
+    net.run(Duration::from_millis(50));
+    let carried = net.incoming(0).carried.clone();
+    let leg = net.nodes[0].mint.leg(Side::Sip);
+    net.command(0, Command::Dial(Box::new(Dial { carried, ..Net::dial_of(leg, None) })));
+    net.run(Duration::from_millis(50));
+    let invite = net.last(A, "INVITE");
+    let name = header(&invite, "Geolocation").trim_start_matches("<cid:").trim_end_matches('>').to_owned();
+    assert!(name.ends_with("@anonymous.invalid"), "{invite}");
+    assert!(
+        invite.contains(&format!("Content-ID: <{name}>\r\n")) && invite.contains("<presence/>"),
+        "{invite}"
+    );
+    assert!(!invite.contains("core.inside"), "{invite}");
+}
