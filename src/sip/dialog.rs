@@ -120,8 +120,14 @@ impl Dialog {
     }
 }
 
-/// The remote target that a message names: a usable Contact.
+/// The remote target that a message names: a usable Contact; of an INVITE as RFC 2543 had it, which needed none, From
+/// (RFC 4475 section 3.4.1).
 pub(super) fn target<'a>(message: &Message<'a>) -> Option<&'a str> {
+    let old = || message.method() == Some(Method::Invite) && !message.via().is_ok_and(|via| via.has_cookie());
+    if message.headers(Name::Contact).next().is_none() && old() {
+        let from = message.from().ok()?;
+        return from.uri().ok()?.is_sip().then_some(from.uri);
+    }
     let contact = message.addresses(Name::Contact).next()?.ok()?;
     let uri = contact.uri().ok()?;
     uri.is_sip().then_some(contact.uri)

@@ -63,8 +63,7 @@ impl Stack {
     pub(super) fn on_request<'b>(&mut self, now: Now, flow: Flow, message: &Message<'b>, data: &'b [u8]) {
         let Some(method) = message.method() else { return };
         let (Some(key), merge) = (key_of(message, method), merge_of(message).unwrap_or_default()) else {
-            self.counters.malformed += 1;
-            return;
+            return self.on_nameless(now, flow, (message, method), data);
         };
         let request = Request { flow, message, data, method, key, merge };
         if let Ok(via) = message.via() {
@@ -113,6 +112,25 @@ impl Stack {
                 self.refuse(&request, 481, &[]);
             }
             _ => self.refuse_method(&request),
+        }
+    }
+
+    /// A request that lacks what its transaction would be known by: answered for what is wrong, without one, to where it
+    /// came from (RFC 4475 sections 3.1.2.1 and 3.3.1).
+    fn on_nameless<'b>(
+        &mut self,
+        now: Now,
+        flow: Flow,
+        (message, method): (&Message<'b>, Method<'b>),
+        data: &'b [u8],
+    ) {
+        self.counters.malformed += 1;
+        let Err(fault) = message.check() else { return };
+        let request = Request { flow, message, data, method, key: data.to_vec(), merge: Vec::new() };
+        match self.trunk_of(&flow) {
+            Some(_) => self.refuse(&request, fault.status(), &[]),
+            None if method == Method::Ack => {}
+            None => self.rebuff(now, &request),
         }
     }
 

@@ -33,6 +33,16 @@ fn is_sips(request: &Message<'_>) -> bool {
     request.uri().is_ok_and(sips) || last.is_some_and(|last| last.uri().is_ok_and(sips))
 }
 
+/// Whether the caller takes an answer in SDP: what it says nothing of, it takes (RFC 3261 section 20.1).
+fn takes_sdp(message: &Message<'_>) -> bool {
+    let mut types =
+        message.values(Name::Accept).map(|value| value.split(';').next().unwrap_or("").trim()).peekable();
+    types.peek().is_none()
+        || types.any(|kind| {
+            ["application/sdp", "application/*", "*/*"].iter().any(|known| kind.eq_ignore_ascii_case(known))
+        })
+}
+
 /// Who an address is.
 fn party(address: &NameAddr<'_>) -> Party {
     let uri = address.uri().ok();
@@ -75,6 +85,9 @@ impl Stack {
                 return self.refuse(request, code, &headers);
             }
         };
+        if !takes_sdp(message) {
+            return self.refuse(request, 406, &[]);
+        }
         let using = reliable.using;
         let from_trunk = phone.is_none().then_some(trunk);
         if !self.carry(message, from_trunk, &mut carried) {

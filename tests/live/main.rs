@@ -9,3 +9,4 @@ mod pressure;
 mod rig;
 mod ring;
 mod tls;
+mod torture;

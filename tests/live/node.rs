@@ -15,16 +15,16 @@ use std::time::{Duration, Instant};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
-struct Node {
-    bound: Bound,
+pub struct Node {
+    pub bound: Bound,
     controls: Vec<Control>,
     threads: Vec<JoinHandle<std::io::Result<()>>>,
 }
 
 impl Node {
-    fn start(config: Config, shards: u8) -> Node {
+    pub fn start(config: Config, shards: u8) -> Node {
         let opened = open(&Arc::new(config), shards).unwrap();
         let mut random = Random::from_number(5);
         let run = |seat| {
@@ -48,7 +48,16 @@ impl Node {
         self.controls.iter().map(|control| control.snapshot(PATIENCE).unwrap().calls).sum()
     }
 
-    fn finish(self, order: fn() -> Order) {
+    /// Stops it without a word to anybody.
+    pub fn abort(self) {
+        // Asked twice, it means it.
+        for _ in 0..2 {
+            self.controls.iter().for_each(|control| assert!(control.send(Order::Stop)));
+        }
+        self.threads.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+    }
+
+    pub fn finish(self, order: fn() -> Order) {
         self.controls.iter().for_each(|control| assert!(control.send(order())));
         self.threads.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
         assert!(!self.controls[0].send(Order::Stop));
