@@ -65,7 +65,7 @@ fn config(ladders: bool) -> Config {
         http: Http { listen: None, ..Http::default() },
         io_uring: false,
         caps: Caps::default(),
-        trace: bridgehead::shard::TraceCaps {
+        trace: bridgehead::shard::TraceCaps { on: ladders, ..bridgehead::shard::TraceCaps::default() },
             on: std::env::var_os("LADDERS").is_some(),
             ..Default::default()
         },
@@ -211,7 +211,7 @@ impl Bench {
         self.say(CALLEE, &reply(&invite, "200 OK", &format!(";tag=b{number}"), &answer));
         self.heard(CALLEE, "ACK");
         let ok = self.heard(CALLER, "SIP/2.0 200");
-        let tag = ok.lines().find_map(|line| line.strip_prefix("To: ")?.split_once(">").map(|(_, tag)| tag));
+        let tag = ok.lines().find_map(|line| line.strip_prefix("To: ")?.split_once('>').map(|(_, tag)| tag));
         let tag = tag.unwrap().to_owned();
         self.say(CALLER, &format!("{}Content-Length: 0\r\n\r\n", head("ACK", 2, &tag, 1)));
         self.say(CALLER, &format!("{}Content-Length: 0\r\n\r\n", head("BYE", 3, &tag, 2)));
@@ -225,19 +225,20 @@ impl Bench {
 
 /// The answer to a request of the gateway's.
 fn reply(request: &str, status: &str, tag: &str, sdp: &str) -> String {
-    let mut text = format!("SIP/2.0 {status}\r\n");
+    let mut lines = vec![format!("SIP/2.0 {status}")];
     for line in request.lines().take_while(|line| !line.is_empty()) {
         if ["Via: ", "From: ", "Call-ID: ", "CSeq: "].iter().any(|name| line.starts_with(name)) {
-            text += &format!("{line}\r\n");
+            lines.push(line.to_owned());
         } else if line.starts_with("To: ") {
-            text += &format!("{line}{tag}\r\n");
+            lines.push(format!("{line}{tag}"));
         }
     }
-    text += &format!("Contact: <sip:b@{CALLEE}>\r\n");
+    lines.push(format!("Contact: <sip:b@{CALLEE}>"));
     if !sdp.is_empty() {
-        text += "Content-Type: application/sdp\r\n";
+        lines.push("Content-Type: application/sdp".to_owned());
     }
-    text + &format!("Content-Length: {}\r\n\r\n{sdp}", sdp.len())
+    lines.push(format!("Content-Length: {}\r\n\r\n{sdp}", sdp.len()));
+    lines.join("\r\n")
 }
 
 /// Calls as they would come: at 50 a second, each over before the next begins.
