@@ -66,9 +66,6 @@ fn config(ladders: bool) -> Config {
         io_uring: false,
         caps: Caps::default(),
         trace: bridgehead::shard::TraceCaps { on: ladders, ..bridgehead::shard::TraceCaps::default() },
-            on: std::env::var_os("LADDERS").is_some(),
-            ..Default::default()
-        },
         connection: Arc::default(),
         sip: Arc::new(stack),
         signal: Arc::default(),

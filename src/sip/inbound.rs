@@ -126,6 +126,10 @@ impl Stack {
     ) {
         self.counters.malformed += 1;
         let Err(fault) = message.check() else { return };
+        // Without any Via there is no way back that its sender would know for one.
+        if message.header(Name::Via).is_none() {
+            return;
+        }
         let request = Request { flow, message, data, method, key: data.to_vec(), merge: Vec::new() };
         match self.trunk_of(&flow) {
             Some(_) => self.refuse(&request, fault.status(), &[]),
