@@ -18,6 +18,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TREE = ROOT / "target" / "faults"
+# Crates of our own: built anew. Those of others are taken from what was built before.
+OWN = ("bridgehead", "sip_codec", "sip-codec", "loadtest")
 # What each test binary is asked for.
 FILTERS = ["sip::", "call::"]
 # Seconds: a fault may keep a test from ending.
@@ -162,11 +164,25 @@ pub fn fault(number: u32) -> bool {
 """)
 
 
+def take_crates():
+    """Links what was built of other crates into the copy's own folder: in one folder cargo would take its tests for ours."""
+    built = ROOT / "target" / "debug"
+    for part in (".fingerprint", "build", "deps"):
+        for folder, _, names in os.walk(built / part):
+            inside = pathlib.Path(folder).relative_to(built)
+            for name in names:
+                if any(word.startswith((own, f"lib{own}")) for own in OWN for word in (*inside.parts, name)):
+                    continue
+                place = TREE / "target" / "debug" / inside / name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                os.link(pathlib.Path(folder) / name, place)
+
+
 def build():
     """Builds the tests of the copy; gives their binaries."""
     command = ["cargo", "test", "--no-run", "--message-format=json", "-p", "sip-codec", "-p", "bridgehead", "--lib",
                "--test", "vectors", "--test", "write", "--test", "mutate"]
-    env = dict(os.environ, CARGO_TARGET_DIR=str(ROOT / "target"))
+    env = dict(os.environ, CARGO_TARGET_DIR=str(TREE / "target"))
     done = subprocess.run(command, cwd=TREE, env=env, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit("the copy with its faults does not build")
@@ -203,6 +219,7 @@ def main():
         return
     chosen = [int(word) for word in sys.argv[1:]]
     grow_tree(faults)
+    take_crates()
     binaries = build()
     if not passes(binaries, 0):
         sys.exit("without a fault the suite fails")
