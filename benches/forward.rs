@@ -52,6 +52,7 @@ fn agreed(remote: Option<SocketAddr>) -> Agreed {
         rtcp_mux: true,
         send: true,
         receive: true,
+        raw: false,
         formats: vec![Format { codec, receive: 0, send: 0 }],
         ptime_ms: 20,
     }

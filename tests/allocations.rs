@@ -35,6 +35,7 @@ fn agreed(remote: SocketAddr) -> Agreed {
         rtcp_mux: false,
         send: true,
         receive: true,
+        raw: false,
         formats: vec![format("pcmu", 0), format("cn", 13), format("red", 97)],
         ptime_ms: 20,
     }

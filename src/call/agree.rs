@@ -81,6 +81,7 @@ impl Half {
         self.learn(&our_types);
         self.learn(&their_types);
         self.formats = formats;
+        self.fax = false;
         self.stream = place;
         self.local = Some(local);
         self.remote = Some(remote);
@@ -119,6 +120,7 @@ impl Half {
             rtcp_mux,
             send: open && we.sends() && they.receives(),
             receive: open && !self.gated && we.receives() && they.sends(),
+            raw: self.fax,
             formats: self.media_formats(),
             ptime_ms: theirs.ptime_ms.unwrap_or(PTIME_MS),
         })

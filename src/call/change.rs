@@ -78,13 +78,17 @@ impl Call {
             return;
         };
         let Some(asked) = half.asked(&offer) else {
-            self.refuse_change(core, end);
+            match super::fax::stream(&offer) {
+                Some(place) => self.relay_fax(core, end, offer, place),
+                None => self.refuse_change(core, end),
+            }
             return;
         };
+        let fax = half.fax;
         let common = !accept(&asked.types, &half.limit(other, talking)).is_empty();
         // The other party must know of another direction, or of codecs that it has not; a browser of neither.
         let same = asked.direction == half.party_direction();
-        let alone = half.is_browser() || other.is_browser() || (common && (same || !talking));
+        let alone = half.is_browser() || other.is_browser() || (common && !fax && (same || !talking));
         match (half.is_web(), alone) {
             (true, true) if common => self.on_web_offered(core, end, offer, asked.place),
             (true, true) => self.refuse_change(core, end),
@@ -124,12 +128,12 @@ impl Call {
         }
     }
 
-    fn refuse_glare(&mut self, core: &mut Core, end: End) {
+    pub(super) fn refuse_glare(&mut self, core: &mut Core, end: End) {
         core.counters.glare += 1;
         core.refuse(self.half(end).leg, Cause::Pending.into());
     }
 
-    fn refuse_change(&mut self, core: &mut Core, end: End) {
+    pub(super) fn refuse_change(&mut self, core: &mut Core, end: End) {
         core.counters.changes_refused += 1;
         core.refuse(self.half(end).leg, Cause::NotAcceptable.into());
     }
@@ -251,6 +255,10 @@ impl Call {
                 return;
             }
         };
+        if why == Why::Fax {
+            self.on_fax_accepted(core, end, offer, answer);
+            return;
+        }
         if !adopt(core, half, other, offer, answer) {
             core.counters.bad_answers += 1;
             self.on_bad_answer(core, now, end, why);
@@ -260,7 +268,7 @@ impl Call {
             Why::Settle => self.calm(),
             Why::Relay => self.answer_relayed(core, end.other()),
             Why::Asked if matches!(self.state, State::Talking(_)) => self.tell_direction(core, end),
-            Why::Asked => {}
+            Why::Asked | Why::Fax => {}
         }
         self.join(core);
         self.settle_codecs(core);
@@ -269,7 +277,7 @@ impl Call {
     /// A session was refreshed: the party's description may have changed, though ours has not.
     pub(super) fn on_refreshed(&mut self, core: &mut Core, end: End, answer: Box<Session>) {
         let (half, other) = self.halves(end);
-        if half.pending != Pending::None || half.remote.as_ref() == Some(&answer) {
+        if half.fax || half.pending != Pending::None || half.remote.as_ref() == Some(&answer) {
             return;
         }
         let Some(local) = half.local.clone() else { return };
@@ -303,7 +311,7 @@ impl Call {
             }
         };
         half.pending = Pending::None;
-        if why == Why::Relay {
+        if matches!(why, Why::Relay | Why::Fax) {
             self.refuse_relayed(core, end.other(), reason);
             self.settle_codecs(core);
             return;
@@ -354,7 +362,7 @@ impl Call {
         }
     }
 
-    fn refuse_relayed(&mut self, core: &mut Core, end: End, reason: Reason) {
+    pub(super) fn refuse_relayed(&mut self, core: &mut Core, end: End, reason: Reason) {
         let half = self.half(end);
         if let Pending::Theirs(_) = half.pending {
             half.pending = Pending::None;

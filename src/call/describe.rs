@@ -107,7 +107,8 @@ impl Half {
         let Some(media) = offer.media.get_mut(self.stream) else { return offer };
         // What both agreed on before stays (RFC 5761 section 5.1.1); a first offer to a phone does without.
         let rtcp_mux = media.rtcp_mux;
-        let protocol = if self.local.is_some() { media.protocol.clone() } else { protocol };
+        let sound = media.kind == Carries::Audio;
+        let protocol = if self.local.is_some() && sound { media.protocol.clone() } else { protocol };
         *media =
             Media { kind: Carries::Audio, protocol, ports: 1, mid: media.mid.take(), ..Media::default() };
         media.set_payload_types(&bound(number(wishes, &self.known)));

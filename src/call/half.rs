@@ -41,6 +41,8 @@ pub(super) enum Why {
     Relay,
     /// The party asked for an offer of ours, by an INVITE without one.
     Asked,
+    /// The other half's party wants to fax.
+    Fax,
 }
 
 /// An offer that has no answer yet.
@@ -88,6 +90,8 @@ pub(super) struct Half {
     pub(super) stream: usize,
     /// What both descriptions share now, in the order that we prefer for sending: theirs.
     pub(super) formats: Vec<Shared>,
+    /// The stream is a fax: nothing of it is read.
+    pub(super) fax: bool,
     /// Whether its party is still there.
     pub(super) pulse: Pulse,
     /// Every payload type that the stream has had: numbers keep their meaning.
@@ -141,6 +145,7 @@ impl Half {
             pending: Pending::None,
             stream: 0,
             formats: Vec::new(),
+            fax: false,
             pulse: Pulse::default(),
             known: Vec::new(),
             held: false,

@@ -13,6 +13,7 @@ mod config;
 mod core;
 mod describe;
 mod early;
+mod fax;
 mod finish;
 mod half;
 mod limits;

@@ -267,6 +267,15 @@ impl Call {
     }
 }
 
+/// What a party whose stream was no sound for a while is offered: what both are known to speak.
+pub(super) fn common_stream(half: &Half, other: &Half) -> Vec<Payload> {
+    let known = other.usable();
+    half.usable()
+        .into_iter()
+        .filter(|payload| known.iter().any(|other| other.codec == payload.codec))
+        .collect()
+}
+
 /// What of an offer both policies allow.
 pub(super) fn common(offered: &[Payload], incoming: &Half, outgoing: &Half) -> Vec<Payload> {
     let mut both = accept(&accept(offered, &incoming.allowed), &outgoing.allowed);

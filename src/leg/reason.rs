@@ -123,7 +123,7 @@ impl Reason {
             404 | 410 | 484 | 604 => Cause::NotFound,
             502..=504 => Cause::Unreachable,
             401 | 403 | 407 => Cause::Forbidden,
-            415 | 488 | 606 => Cause::NotAcceptable,
+            415 | 488 | 580 | 606 => Cause::NotAcceptable,
             491 => Cause::Pending,
             482 | 483 => Cause::Loop,
             487 => Cause::Cancelled,

@@ -41,6 +41,7 @@ impl Ear {
             Use::Shared => Ear(2),
             Use::Rtp(of) => slot(of).map_or(Ear::NONE, |slot| Ear(slot | 3)),
             Use::Rtcp(of) => slot(of).map_or(Ear::NONE, |slot| Ear(slot | 4)),
+            Use::Raw(of) => slot(of).map_or(Ear::NONE, |slot| Ear(slot | 5)),
         }
     }
 
@@ -51,6 +52,7 @@ impl Ear {
             2 => Use::Shared,
             3 => Use::Rtp((self.0 >> 3) as usize),
             4 => Use::Rtcp((self.0 >> 3) as usize),
+            5 => Use::Raw((self.0 >> 3) as usize),
             _ => Use::None,
         }
     }

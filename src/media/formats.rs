@@ -123,6 +123,7 @@ mod tests {
             rtcp_mux: false,
             send: true,
             receive: true,
+            raw: false,
             formats,
             ptime_ms: 20,
         }

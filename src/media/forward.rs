@@ -102,6 +102,10 @@ impl Plane {
                 let sent = self.relay_rtp(now, slot, from, packet);
                 self.conclude(sent)
             }
+            (Use::Raw(slot), _) => {
+                let sent = self.relay_raw(now, slot, from, packet);
+                self.conclude(sent)
+            }
             (Use::Rtp(slot), Class::Rtcp) => {
                 let taken = self.take_muxed_rtcp(now, slot, from, packet);
                 self.conclude_rtcp(taken)
@@ -174,6 +178,33 @@ impl Plane {
             Source::Early => return Err(why!(dropped_early)),
         }
         self.relay(now, slot, &header, packet)
+    }
+
+    /// What is no RTP, to a partner that takes it as it is.
+    #[inline(never)]
+    fn relay_raw(&mut self, now: Now, slot: usize, from: SocketAddr, packet: &Packet) -> Result<Sent, Why> {
+        let (policy, web) = (self.config.latch, self.web);
+        let leg = self.legs[slot].as_deref_mut().ok_or(why!(dropped_stale))?;
+        match leg.inbound.latch.hear(now.instant, policy, from) {
+            Source::Known => {}
+            Source::Learned => {
+                leg.aim(web);
+                self.counters.latched += 1;
+            }
+            Source::Stranger => return Err(why!(dropped_source)),
+            Source::Early => return Err(why!(dropped_early)),
+        }
+        let octets = packet.bytes().len();
+        leg.inbound.last_heard = Some(now.instant);
+        leg.inbound.packets += 1;
+        leg.inbound.octets += octets as u64;
+        let partner = leg.inbound.partner;
+        let to = partner.and_then(|partner| self.legs.get_mut(partner)?.as_deref_mut());
+        let to = to.filter(|to| to.is_raw()).ok_or(why!(dropped_unjoined))?;
+        let (socket, address) = to.outbound.to.ok_or(why!(dropped_no_path))?;
+        to.outbound.packets += 1;
+        to.outbound.octets += octets as u64;
+        Ok(Sent { socket, to: address, octets, splice: false })
     }
 
     /// From the leg in this slot, in the clear, to its partner.

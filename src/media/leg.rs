@@ -3,6 +3,7 @@
 use super::digits::Digits;
 use super::formats::{self, Formats, Payload};
 use super::latch::{Latch, RTCP_SILENCE, SILENCE};
+use super::plane::Use;
 use super::ports::Pair;
 use super::presses::Presses;
 use super::reception::Reception;
@@ -248,6 +249,16 @@ impl Leg {
         self.outbound.base = self.outbound.timeline.renew(random.u64());
         self.keys = Some(keys);
         true
+    }
+
+    /// What the port is for, of a leg in this slot.
+    pub(super) fn reads(&self, slot: usize) -> Use {
+        if self.is_raw() { Use::Raw(slot) } else { Use::Rtp(slot) }
+    }
+
+    /// What comes and goes is no RTP.
+    pub(super) fn is_raw(&self) -> bool {
+        self.agreed.as_ref().is_some_and(|agreed| agreed.raw)
     }
 
     /// RTP and RTCP share a port.

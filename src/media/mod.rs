@@ -77,6 +77,8 @@ pub struct Agreed {
     pub send: bool,
     /// The party may send to us.
     pub receive: bool,
+    /// What comes is no RTP, and passed on as it is (T.38's UDPTL).
+    pub raw: bool,
     /// Codecs in order of preference, telephone-event and comfort noise among them.
     pub formats: Vec<Format>,
     /// Packet duration in milliseconds that the party asked for (`a=ptime`), 20 by default.

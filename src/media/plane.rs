@@ -24,6 +24,8 @@ pub(super) enum Use {
     Stock,
     /// RTP of the leg in this slot.
     Rtp(usize),
+    /// Whatever it is, of the leg in this slot.
+    Raw(usize),
     /// RTCP of the leg in this slot.
     Rtcp(usize),
     /// RTP or RTCP of the leg whose party has the address that it comes from.
@@ -316,9 +318,10 @@ impl Plane {
     /// Hears the leg on its shared pair from where its party is now. False where another leg's party is there.
     fn settle_shared(&mut self, slot: usize) -> bool {
         let Some(leg) = self.legs[slot].as_deref_mut() else { return true };
-        let wanted = leg.sources();
+        let (wanted, reads) = (leg.sources(), leg.reads(slot));
         let Some(old) = leg.shared.as_mut() else { return true };
-        if *old == wanted {
+        let stands = old.first().is_none_or(|first| self.parties.get(&party(*first)) == Some(&reads));
+        if *old == wanted && stands {
             return true;
         }
         for source in old.drain(..) {
@@ -330,7 +333,7 @@ impl Plane {
         old.clone_from(&wanted);
         let rtp = leg.pair.map(|pair| pair.rtp);
         for source in wanted {
-            let what = if Some(source.0) == rtp { Use::Rtp(slot) } else { Use::Rtcp(slot) };
+            let what = if Some(source.0) == rtp { reads } else { Use::Rtcp(slot) };
             self.parties.insert(party(source), what);
         }
         true
@@ -394,6 +397,7 @@ impl Plane {
             self.tell(Event::Full { leg: id });
             return Some(());
         }
+        self.read_as_agreed(slot);
         self.map(slot);
         if let Some(partner) = partner {
             self.map(partner);
@@ -402,6 +406,15 @@ impl Plane {
             }
         }
         Some(())
+    }
+
+    /// What comes to the leg's own port is RTP, or passed on unread.
+    fn read_as_agreed(&mut self, slot: usize) {
+        let Some(leg) = self.legs[slot].as_deref() else { return };
+        if let Some(pair) = leg.pair.filter(|_| leg.shared.is_none()) {
+            let what = leg.reads(slot);
+            self.assign(pair.rtp, what);
+        }
     }
 
     /// Renews what the payload types of this leg's party become.
@@ -544,14 +557,14 @@ impl Plane {
             }
             assert!(leg.paths.iter().all(|&path| self.paths.get(&Endpoint(path)) == Some(&slot)));
             if let Some(pair) = leg.pair.filter(|_| leg.shared.is_none()) {
-                for (socket, what) in [(pair.rtp, Use::Rtp(slot)), (pair.rtcp, Use::Rtcp(slot))] {
+                for (socket, what) in [(pair.rtp, leg.reads(slot)), (pair.rtcp, Use::Rtcp(slot))] {
                     assert_eq!(self.sockets[socket.slot() as usize], (Some(socket), what));
                 }
             }
             assert!(!leg.outbound.secure || leg.keys.is_some() == leg.outbound.srtp.is_some());
         }
         assert_eq!(self.paths.len(), self.legs.iter().flatten().map(|leg| leg.paths.len()).sum::<usize>());
-        let used = |what: &Use| matches!(what, Use::Rtp(_) | Use::Rtcp(_));
+        let used = |what: &Use| matches!(what, Use::Rtp(_) | Use::Raw(_) | Use::Rtcp(_));
         let owns = |leg: &Leg| leg.pair.is_some() && leg.shared.is_none();
         let pairs = self.legs.iter().flatten().filter(|leg| owns(leg)).count();
         let sources = self.legs.iter().flatten().flat_map(|leg| leg.shared.iter().flatten());

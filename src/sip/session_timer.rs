@@ -35,6 +35,16 @@ pub(super) struct Clock {
     pub standing: Option<Box<[u8]>>,
 }
 
+impl Clock {
+    /// What our 2xx says where a request that changes a session says nothing of the timer that it has: it goes on, lest
+    /// nobody refresh it.
+    pub fn keep(&self, asked: Asked) -> Option<(u32, Refresher)> {
+        let silent = self.interval > 0 && asked.expires == 0;
+        let theirs = !self.ours && asked.able;
+        silent.then_some((self.interval, if theirs { Refresher::Uac } else { Refresher::Uas }))
+    }
+}
+
 /// What a request of theirs asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Asked {
@@ -177,10 +187,8 @@ impl Stack {
 
     /// Keeps a description of ours that stands now, where a re-INVITE may have to repeat it.
     pub(super) fn keep_standing(&mut self, key: LegKey, description: &[u8]) {
-        let off = self.policy(key).expires == Duration::ZERO;
         if let Some(leg) = self.legs.get_mut(key) {
-            let needed = !(off && leg.clock.interval == 0);
-            leg.clock.standing = needed.then(|| description.into());
+            leg.clock.standing = (leg.clock.interval > 0).then(|| description.into());
         }
     }
 

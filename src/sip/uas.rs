@@ -285,8 +285,9 @@ impl Stack {
         asked: Asked,
         body: Option<&[u8]>,
     ) {
-        let met = asked.meet(&self.policy(key));
+        let policy = self.policy(key);
         let Some(leg) = self.legs.get(key) else { return };
+        let met = leg.clock.keep(asked).or_else(|| asked.meet(&policy));
         let (contact, early) = (leg.contact.clone(), !matches!(leg.state, State::Up(_)));
         // A session has no timer before it is one (RFC 4028 section 7.4).
         let met = met.filter(|_| !early);

@@ -7,6 +7,7 @@
 mod baresip;
 mod browser;
 mod calls;
+mod dialogs;
 mod embedded;
 mod firefox;
 mod gateway;

@@ -120,6 +120,7 @@ pub fn agreed(remote: Option<SocketAddr>) -> Agreed {
         rtcp_mux: remote.is_none(),
         send: true,
         receive: true,
+        raw: false,
         formats: vec![Format { codec, receive: 0, send: 0 }],
         ptime_ms: 20,
     }

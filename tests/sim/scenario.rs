@@ -86,6 +86,7 @@ fn callee(random: &mut Random, call: u32, page: bool) -> Script {
         then,
         ring: ms(10 + random.below(600)),
         early: !page && random.chance(0.25),
+        reliable: !page && random.chance(0.3),
         forks: if !page && random.chance(0.15) { 2 } else { 1 },
         challenge: !page && random.chance(0.35),
         race: !page && random.chance(0.5),
@@ -110,6 +111,8 @@ fn caller(random: &mut Random, other: &Script, page: bool) -> Script {
     let near = |after: Option<Duration>, random: &mut Random| after.map(|after| after + ms(random.below(40)));
     Script {
         withhold_acks: if !page && random.chance(0.25) { 1 + random.below(2) as u8 } else { 0 },
+        reliable: !page && random.chance(0.3),
+        timer: !page && random.chance(0.25),
         delayed: !page && random.chance(0.15),
         again: !page && random.chance(0.4),
         hold: if together { near(other.hold, random) } else { maybe(random, 0.2, 500, 2500) },

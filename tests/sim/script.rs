@@ -31,6 +31,10 @@ pub struct Script {
     pub challenge: bool,
     /// Answers just as CANCEL comes.
     pub race: bool,
+    /// Of a caller: knows reliable provisional responses. Of a called party: uses them where the caller does.
+    pub reliable: bool,
+    /// Of a caller: has a session timer, and refreshes the session by UPDATE.
+    pub timer: bool,
     /// How many ACKs get lost on purpose.
     pub withhold_acks: u8,
     /// Offers in the ACK rather than in the INVITE.
@@ -61,6 +65,8 @@ impl Script {
             forks: 1,
             challenge: false,
             race: false,
+            reliable: false,
+            timer: false,
             withhold_acks: 0,
             delayed: false,
             again: false,

@@ -270,3 +270,18 @@ fn a_refresh_that_says_something_new_is_heeded() {
     assert_eq!(way(&bench.takes_offer(leg)), Direction::Inactive);
     bench.wait(Duration::from_secs(1));
 }
+
+#[test]
+fn preconditions_stay_on_their_own_side() {
+    let asked = sip_sdp(
+        "0 101",
+        "a=curr:qos local none\r\na=des:qos mandatory local sendrecv\r\na=conf:qos remote sendrecv\r\n",
+    );
+    let mut bench = Bench::new();
+    let (leg, dial) = bench.trunk_dials(Some(&asked));
+    let none =
+        |session: &Session| !["curr:", "des:", "conf:"].iter().any(|it| session.to_string().contains(it));
+    assert!(none(&dial.offer));
+    bench.answered(dial.leg, 0, Some(&asked));
+    assert!(none(&bench.takes_answer(leg).unwrap()));
+}

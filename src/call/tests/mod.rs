@@ -3,6 +3,7 @@
 mod change;
 mod early;
 mod ending;
+mod fax;
 mod flow;
 mod phones;
 mod policy;
@@ -47,6 +48,8 @@ pub(super) struct Bench {
     pub(super) checked: Option<std::time::Instant>,
     /// What the media plane says of legs.
     pub(super) stats: Map<LegId, media::Stats>,
+    /// Our ports towards SIP parties.
+    ports: Map<LegId, u16>,
     next: u32,
 }
 
@@ -104,6 +107,7 @@ impl Bench {
             agreed: Map::default(),
             checked: None,
             stats: Map::default(),
+            ports: Map::default(),
             next: 1,
         }
     }
@@ -199,6 +203,7 @@ impl Bench {
                 self.next += 2;
                 let address = (*kind != media::Kind::Web)
                     .then(|| ([198, 51, 100, 1], 16_384 + (self.next as u16 & 0x3ffe)).into());
+                self.ports.extend(address.map(|address: std::net::SocketAddr| (*leg, address.port())));
                 let cname = "bridge".to_string();
                 self.held.push_back(Input::Media(media::Event::Opened {
                     leg: *leg,
@@ -382,6 +387,11 @@ impl Bench {
 
     pub(super) fn peer_of(&self, leg: LegId) -> PeerId {
         self.peers.iter().find(|(_, owner)| **owner == leg).map(|(peer, _)| *peer).unwrap()
+    }
+
+    /// Our port towards a leg's party.
+    pub(super) fn media_port(&self, leg: LegId) -> u16 {
+        self.ports[&leg]
     }
 
     /// The names of the codecs that stand agreed for a leg.

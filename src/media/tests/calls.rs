@@ -381,3 +381,32 @@ fn blocks_of_redundancy_are_renumbered_and_hostile_ones_dropped() {
     assert_eq!(say(17, &[111, 5]).0, Some((97, vec![96, 5])), "the call goes on");
     assert_eq!(bed.plane.stats(a.leg).unwrap().codec.unwrap().name, "opus");
 }
+
+#[test]
+fn what_is_no_rtp_goes_across_as_it_is_where_both_agreed_on_that() {
+    let mut bed = Bed::small();
+    let (a, b) = (bed.party(None), bed.party(None));
+    bed.command(Command::Join { a: a.leg, b: b.leg });
+    // UDPTL begins with a number that looks like anything (ITU-T T.38 section 9.1).
+    let packets: [&[u8]; 4] = [&[0, 0, 1, 0xaa], &[0x14, 0xfe, 1], &[0x80, 0, 2], &[0x80, 201, 0, 0]];
+    let closed = bed.counted(|bed| {
+        bed.agree(&a, Agreed { raw: true, formats: Vec::new(), ..agreed(Some(a.address)) });
+        assert_eq!(bed.raw(&a, a.address, packets[0]).0, Verdict::Drop);
+    });
+    assert_eq!(closed, [("dropped_unjoined", 1)], "the other one speaks still");
+    bed.agree(&b, Agreed { raw: true, formats: Vec::new(), ..agreed(Some(b.address)) });
+    for packet in packets {
+        for (from, to) in [(&a, &b), (&b, &a)] {
+            let (verdict, sent) = bed.raw(from, from.address, packet);
+            let Verdict::Send { to: address, .. } = verdict else { panic!("{verdict:?}") };
+            assert_eq!((address, sent.bytes()), (to.address, packet));
+        }
+    }
+    let elsewhere = SocketAddr::from(([198, 51, 100, 77], 4_000));
+    assert_eq!(bed.raw(&a, elsewhere, packets[0]).0, Verdict::Drop);
+    // Sound again.
+    bed.agree(&a, agreed(Some(a.address)));
+    bed.agree(&b, agreed(Some(b.address)));
+    assert!(bed.say(&a, &b, 0, &rtp(7, 1, 0, PCMU, b"x")).is_some());
+    assert_eq!(bed.raw(&a, a.address, packets[0]).0, Verdict::Drop);
+}

@@ -41,6 +41,7 @@ pub(super) fn agreed(remote: Option<SocketAddr>) -> Agreed {
         rtcp_mux: false,
         send: true,
         receive: true,
+        raw: false,
         formats: vec![format("pcmu", 8000, PCMU), format("telephone-event", 8000, EVENT)],
         ptime_ms: 20,
     }

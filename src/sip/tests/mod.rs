@@ -1,6 +1,7 @@
 //! Stacks against stacks, and against scripted peers, on a virtual network that loses, delays and repeats.
 
 mod calls;
+mod carried;
 mod carriers;
 mod changes;
 mod hostile;
@@ -14,6 +15,7 @@ mod reliable;
 mod script;
 mod scripted;
 mod shards;
+mod table;
 mod timers;
 
 use super::write::{Answer, Headers};
@@ -84,6 +86,8 @@ pub struct Net {
     pub lose: Option<Filter>,
     wires: Vec<Wire>,
     late: bool,
+    /// What goes with the calls that are dialled.
+    pub carried: words::Carried,
 }
 
 impl Net {
@@ -102,6 +106,7 @@ impl Net {
             lose: None,
             wires: Vec::new(),
             late: false,
+            carried: words::Carried::default(),
         }
     }
 
@@ -292,7 +297,9 @@ impl Net {
         identity: Option<words::Identity>,
     ) -> LegId {
         let leg = self.nodes[node].mint.leg(Side::Sip);
-        let dial = Dial { identity: identity.map(Arc::new), late: self.late, ..Self::dial_of(leg, account) };
+        let carried = Box::new(self.carried.clone());
+        let identity = identity.map(Arc::new);
+        let dial = Dial { identity, late: self.late, carried, ..Self::dial_of(leg, account) };
         self.command(node, Command::Dial(Box::new(dial)));
         leg
     }

@@ -248,3 +248,19 @@ fn our_offers_refresh_the_session_and_wait_for_a_refresh_that_is_out() {
     // What stands now is repeated.
     assert!(net.take("INVITE")[0].contains("o=- 7 "));
 }
+
+#[test]
+fn a_change_that_says_nothing_of_the_timer_leaves_it_to_us() {
+    for refresher in ["120;refresher=uac", "120;refresher=uas"] {
+        let mut net = Net::scripted(|_| {});
+        let (leg, invite) = up(&mut net, refresher, true);
+        net.inject(B, 0, &in_dialog(&invite, "INVITE", 5, "", &sdp_text(4)));
+        net.run(Duration::from_millis(50));
+        net.command(0, Command::Accept { leg, answer: sdp(5) });
+        net.run(Duration::from_millis(50));
+        assert_eq!(header(&net.take("SIP/2.0 200")[0], "Session-Expires"), "120;refresher=uas");
+        net.inject(B, 0, &in_dialog(&invite, "ACK", 5, "", ""));
+        net.run(seconds(61));
+        assert_eq!(header(&net.take("UPDATE")[0], "Session-Expires"), "120;refresher=uac");
+    }
+}

@@ -84,6 +84,9 @@ impl Phone {
             ok_until: None,
             oks: 0,
             withheld: 0,
+            reliable: None,
+            rseq: 0,
+            settled: false,
             change: None,
             wants_hold: false,
             changes: Vec::new(),
@@ -112,8 +115,14 @@ impl Phone {
         }
         let (server, tag, early) = (leg.invite, leg.local_tag.clone(), leg.script.early);
         let body = early.then(|| leg.sdp("sendrecv"));
-        let code = if early { 183 } else { 180 };
-        self.answer(net, server, code, &tag, &[(Name::Contact, &contact)], body.as_deref());
+        let reliable =
+            leg.script.reliable && self.servers[server].request.has_option(Name::Supported, "100rel");
+        if reliable {
+            self.ring_reliably(net, number, &contact, body.as_deref());
+        } else {
+            let code = if early { 183 } else { 180 };
+            self.answer(net, server, code, &tag, &[(Name::Contact, &contact)], body.as_deref());
+        }
         if early {
             self.start_media(net, number);
         }
@@ -136,7 +145,7 @@ impl Phone {
         }
     }
 
-    fn refuse(&mut self, net: &mut Net, number: usize, code: u16) {
+    pub(super) fn refuse(&mut self, net: &mut Net, number: usize, code: u16) {
         let leg = &mut self.legs[number];
         leg.code = code;
         let (server, tag) = (leg.invite, leg.local_tag.clone());
@@ -149,16 +158,22 @@ impl Phone {
         }
     }
 
-    fn accept(&mut self, net: &mut Net, number: usize) {
+    pub(super) fn accept(&mut self, net: &mut Net, number: usize) {
         let contact = self.contact();
         let leg = &mut self.legs[number];
+        if let Some(reliable) = leg.reliable.as_mut().filter(|reliable| !reliable.acknowledged) {
+            reliable.answer = true;
+            return;
+        }
         (leg.code, leg.state, leg.answered) = (200, State::Unacked, true);
         leg.up_at = Some(net.now.instant);
         let (server, tag) = (leg.invite, leg.local_tag.clone());
         // With early media the same description as before (RFC 6337 section 3.1.1).
         leg.version = if leg.script.early { 0 } else { leg.version };
-        let body = leg.sdp("sendrecv");
-        self.answer(net, server, 200, &tag, &[(Name::Contact, &contact)], Some(&body));
+        // What was acknowledged is not said again.
+        let told = leg.script.early && leg.reliable.is_some();
+        let body = (!told).then(|| leg.sdp("sendrecv"));
+        self.answer(net, server, 200, &tag, &[(Name::Contact, &contact)], body.as_deref());
         self.await_ack(net, number, server);
         self.start_media(net, number);
     }

@@ -4,7 +4,7 @@ use super::leg::{Leg, State};
 use super::{Due, Phone};
 use crate::media::CALLER;
 use crate::message::{Draft, Read};
-use crate::net::{Net, gateway_sip};
+use crate::net::{Net, gateway_sip, ms};
 use crate::script::Script;
 use sip_codec::Name;
 use std::time::Duration;
@@ -39,6 +39,9 @@ impl Phone {
             ok_until: None,
             oks: 0,
             withheld: 0,
+            reliable: None,
+            rseq: 0,
+            settled: false,
             change: None,
             wants_hold: false,
             changes: Vec::new(),
@@ -68,6 +71,13 @@ impl Phone {
         let (via, contact) = (self.sip().to_string(), format!("sip:{}@{}", self.name, self.sip()));
         let leg = &mut self.legs[number];
         leg.local_seq += 1;
+        let mut headers = vec![(Name::Allow, "INVITE, ACK, CANCEL, BYE, OPTIONS")];
+        if leg.script.reliable {
+            headers.push((Name::Supported, "100rel"));
+        }
+        if leg.script.timer {
+            headers.extend([(Name::Supported, "timer"), (Name::SessionExpires, "90;refresher=uac")]);
+        }
         let body = (!leg.script.delayed).then(|| leg.sdp("sendrecv"));
         let bytes = Draft {
             method: "INVITE",
@@ -79,7 +89,7 @@ impl Phone {
             call_id: &leg.call_id,
             cseq: leg.local_seq,
             contact: &contact,
-            headers: &[(Name::Allow, "INVITE, ACK, CANCEL, BYE, OPTIONS")],
+            headers: &headers,
             body: body.as_deref(),
         }
         .write();
@@ -143,6 +153,9 @@ impl Phone {
     }
 
     fn on_progress(&mut self, net: &mut Net, number: usize, read: &Read) {
+        if !self.acknowledge(net, number, read) {
+            return;
+        }
         let leg = &mut self.legs[number];
         net.check(!read.to_tag.is_empty(), || "a provisional response without a tag".to_owned());
         net.check(leg.remote_tag.is_empty() || leg.remote_tag == read.to_tag, || {
@@ -170,8 +183,18 @@ impl Phone {
             leg.answered = true;
             leg.state = State::Up;
             leg.up_at = Some(net.now.instant);
+            net.check(!leg.settled || read.body.is_empty(), || {
+                "what was acknowledged is said again".to_owned()
+            });
             leg.learn(&read.body);
-            let unwanted = leg.cancelling;
+            let (unwanted, timer) = (leg.cancelling, leg.script.timer);
+            if timer {
+                let said = read.header(Name::SessionExpires);
+                net.check(said.as_deref() == Some("90;refresher=uac"), || {
+                    format!("Session-Expires: {said:?}")
+                });
+                self.due(net, ms(3_000), Due::Refresh(number));
+            }
             self.begin_talk(net, number);
             self.ack_success(net, number);
             if unwanted {
@@ -193,7 +216,7 @@ impl Phone {
         if leg.withheld > 0 && leg.oks == u32::from(leg.withheld) + 1 {
             net.states.reach("lost_ack_recovered");
         }
-        let body = leg.script.delayed.then(|| {
+        let body = (leg.script.delayed && !leg.settled).then(|| {
             leg.version = 0;
             leg.sdp("sendrecv")
         });
@@ -257,6 +280,7 @@ impl Phone {
         if leg.script.again && !leg.cancelling {
             leg.script.again = false;
             (leg.code, leg.answer, leg.remote_tag) = (0, Vec::new(), String::new());
+            (leg.rseq, leg.settled) = (0, false);
             (leg.remote_media, leg.media) = (None, Self::new_media(net, &leg.script, CALLER));
             self.legs[number].local_media = self.port(number);
             return self.invite(net, number);

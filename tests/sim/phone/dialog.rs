@@ -28,11 +28,21 @@ impl Phone {
     }
 
     /// Sends a request within the dialog.
-    fn request(&mut self, net: &mut Net, number: usize, method: &'static str, body: Option<&str>) -> usize {
+    pub(super) fn request(
+        &mut self,
+        net: &mut Net,
+        number: usize,
+        method: &'static str,
+        body: Option<&str>,
+    ) -> usize {
         let branch = self.fresh(net, "z9hG4bKdialog");
         let (via, contact) = (self.sip().to_string(), format!("sip:{}@{}", self.name, self.sip()));
         let leg = &mut self.legs[number];
         leg.local_seq += 1;
+        let timer = [(Name::Supported, "timer"), (Name::SessionExpires, "90;refresher=uac")];
+        // A re-INVITE refreshes the session as well.
+        let refreshes = leg.script.timer && leg.outbound && matches!(method, "INVITE" | "UPDATE");
+        let headers: &[_] = if refreshes { &timer } else { &[] };
         let draft = Draft {
             method,
             uri: &leg.target,
@@ -42,8 +52,8 @@ impl Phone {
             to: &leg.remote,
             call_id: &leg.call_id,
             cseq: leg.local_seq,
-            contact: if method == "INVITE" { &contact } else { "" },
-            headers: &[],
+            contact: if matches!(method, "INVITE" | "UPDATE") { &contact } else { "" },
+            headers,
             body,
         };
         let bytes = draft.write();
@@ -173,6 +183,7 @@ impl Phone {
                 self.answer(net, server, 481, "", &[], None);
             }
             "INVITE" => self.on_reinvite(net, server, number, read),
+            "PRACK" => self.on_prack(net, server, number, read),
             "OPTIONS" | "INFO" | "UPDATE" => self.answer(net, server, 200, "", &[], None),
             method => net.fault(&format!("{method} in a dialog")),
         }

@@ -1,5 +1,6 @@
 //! One dialog of a phone, and what became of it.
 
+use super::reliable::Reliable;
 use crate::media::Media;
 use crate::script::Script;
 use std::net::SocketAddr;
@@ -51,6 +52,12 @@ pub struct Leg {
     /// How many 2xx arrived for our INVITE.
     pub oks: u32,
     pub withheld: u8,
+    /// Our reliable response.
+    pub reliable: Option<Reliable>,
+    /// The last of theirs that we acknowledged.
+    pub rseq: u32,
+    /// It answered our offer: their 2xx does not say it again.
+    pub settled: bool,
     /// Our re-INVITE that is out.
     pub change: Option<usize>,
     pub wants_hold: bool,

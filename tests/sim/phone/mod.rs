@@ -7,6 +7,7 @@ mod dialog;
 mod leg;
 mod proxy;
 mod registrar;
+mod reliable;
 
 pub use leg::{Leg, State};
 pub use registrar::Registrar;
@@ -44,6 +45,10 @@ pub enum Due {
     Resume(usize),
     /// A change that met another one is tried again.
     Retry(usize),
+    /// A reliable response goes out again.
+    Progress(usize),
+    /// A session is refreshed.
+    Refresh(usize),
     Rtp(usize),
 }
 
@@ -161,6 +166,8 @@ impl Phone {
                 let hold = self.legs[leg].wants_hold;
                 self.change(net, leg, hold);
             }
+            Due::Progress(leg) => self.on_progress_again(net, leg),
+            Due::Refresh(leg) => self.refresh(net, leg),
             Due::Rtp(leg) => self.talk(net, leg),
         }
     }
@@ -311,6 +318,8 @@ impl Phone {
                 self.on_change_response(net, number, leg, read, first);
             }
             "INVITE" => self.on_invite_response(net, number, leg, read),
+            "PRACK" if first && read.code >= 200 => self.on_prack_response(net, leg, read),
+            "UPDATE" if first && read.code >= 200 => self.on_refresh_response(net, leg, read),
             "BYE" if first && read.code >= 200 => self.on_bye_response(net, leg, read),
             _ => {}
         }
