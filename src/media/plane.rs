@@ -69,8 +69,9 @@ pub struct Plane {
     pub(super) outputs: VecDeque<Output>,
     pub(super) timers: Wheel<Timer>,
     pub(super) counters: Counters,
-    // From which arrival times are counted.
+    // From which arrival times are counted; and a moment, with how long after that it is.
     epoch: Option<Instant>,
+    arrival: (Option<Instant>, Duration),
     // Where our own RTCP is made.
     pub(super) scratch: Packet,
     // And our own telephone-events.
@@ -101,6 +102,7 @@ impl Plane {
             timers: Wheel::default(),
             counters: Counters::default(),
             epoch: None,
+            arrival: (None, Duration::ZERO),
             scratch: Packet::default(),
             spare: Packet::default(),
             text: Vec::new(),
@@ -249,10 +251,14 @@ impl Plane {
         self.legs.get_mut(*self.slots.get(&leg)?)?.as_deref_mut()
     }
 
-    /// The time since the plane's first packet.
+    /// The time since the plane's first packet: all packets of a pass come at one moment, so it is worked out once.
     #[inline]
     pub(super) fn arrived(&mut self, now: Now) -> Duration {
-        now.instant.saturating_duration_since(*self.epoch.get_or_insert(now.instant))
+        if self.arrival.0 != Some(now.instant) {
+            let epoch = *self.epoch.get_or_insert(now.instant);
+            self.arrival = (Some(now.instant), now.instant.saturating_duration_since(epoch));
+        }
+        self.arrival.1
     }
 
     fn assign(&mut self, socket: SocketId, what: Use) {
