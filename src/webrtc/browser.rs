@@ -212,7 +212,12 @@ impl DtlsProvider for Watching {
     ) -> Result<Box<dyn DtlsInstance>, CryptoError> {
         let slot = Slot::default();
         BUILT.set(Some(slot.clone()));
-        Ok(Box::new(Watched { inner: dtls::associate(cert, now, version)?, slot }))
+        let version = match version {
+            DtlsVersion::Dtls12 => Dtls::V12,
+            DtlsVersion::Dtls13 => Dtls::V13,
+            _ => Dtls::Auto,
+        };
+        Ok(Box::new(Watched { inner: dtls::associate(cert, now, version), slot }))
     }
 }
 

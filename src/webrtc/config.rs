@@ -102,7 +102,7 @@ counters! {
         stun_left,
         /// Binding requests that were answered by an error, so that their pair is given up.
         stun_forbidden,
-        /// Binding requests that str0m did not answer with success.
+        /// Binding requests of someone who would be controlled, as we are: answered by 487.
         stun_refused,
         /// Binding requests from more addresses than one peer may have.
         paths_full,

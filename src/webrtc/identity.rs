@@ -1,19 +1,18 @@
 //! Our certificate, and how the far side's is known: by the fingerprints of its description (RFC 8122).
 
-use super::dtls;
+use super::{Dtls, dtls};
 use crate::base::Now;
 use aws_lc_rs::digest;
+use dimpl::DtlsCertificate;
 use std::fmt;
 use std::sync::Arc;
-use str0m::config::{CryptoProvider, DtlsCert};
 
 /// A certificate with its private key. Made anew at each start, so that no two nodes ever share one: a browser that
 /// moves between nodes must see a new fingerprint, else it does not shake hands again.
 #[derive(Clone)]
 pub struct Identity {
-    certificate: DtlsCert,
+    certificate: Arc<DtlsCertificate>,
     fingerprint: [u8; 32],
-    crypto: Arc<CryptoProvider>,
 }
 
 impl fmt::Debug for Identity {
@@ -42,8 +41,7 @@ impl Identity {
     pub fn create(now: Now) -> Result<Identity, NoIdentity> {
         let certificate = dimpl::certificate::generate_self_signed_certificate().map_err(|_| NoIdentity)?;
         let identity = Identity::from_der(certificate.certificate, certificate.private_key);
-        drop(identity.rtc().build(now.instant));
-        dtls::take_built().ok_or(NoIdentity)?;
+        drop(dtls::associate(&identity.certificate, now.instant, Dtls::Auto));
         Ok(identity)
     }
 
@@ -51,8 +49,8 @@ impl Identity {
     pub fn from_der(certificate: Vec<u8>, private_key: Vec<u8>) -> Identity {
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(digest::digest(&digest::SHA256, &certificate).as_ref());
-        let certificate = DtlsCert { certificate, private_key };
-        Identity { certificate, fingerprint, crypto: dtls::provider() }
+        let certificate = Arc::new(DtlsCertificate { certificate, private_key });
+        Identity { certificate, fingerprint }
     }
 
     /// SHA-256 of the certificate.
@@ -60,17 +58,9 @@ impl Identity {
         self.fingerprint
     }
 
-    /// The settings that all our transports share: ICE lite, no media.
-    pub(super) fn rtc(&self) -> str0m::RtcConfig {
-        str0m::RtcConfig::new()
-            .set_crypto_provider(Arc::clone(&self.crypto))
-            .set_dtls_cert(self.certificate.clone())
-            .set_ice_lite(true)
-            // The tap keeps the certificate for us; several fingerprints may be announced, and str0m knows one.
-            .set_fingerprint_verification(false)
-            .set_rtp_mode(true)
-            .clear_codecs()
-            .clear_extension_map()
+    /// Certificate and key.
+    pub(super) fn certificate(&self) -> &DtlsCertificate {
+        &self.certificate
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Change {
 }
 
 impl Paths {
-    /// How many addresses there ever were: str0m remembers each.
+    /// How many addresses there ever were.
     pub fn seen(&self) -> usize {
         self.seen
     }

@@ -1,23 +1,19 @@
-//! One transport: str0m's `Rtc` for ICE and DTLS, our tap in it, its credentials, paths and deadlines.
+//! One transport: answers checks as an ICE-lite agent, drives its DTLS association, and holds credentials, paths and
+//! deadlines.
 
-use super::dtls::{self, Shared};
+use super::dtls::Association;
 use super::identity::Fingerprints;
 use super::path::Paths;
 use super::stun::{self, Check};
-use super::{Config, Counters, Dtls, Event, Local, Output, Remote};
+use super::{Config, Counters, Event, Local, Output, Remote};
 use crate::base::{LegId, Map, Now, PeerId, Random, TimerId};
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
-use str0m::config::DtlsVersion;
-use str0m::net::{Protocol, Receive};
-use str0m::{IceCreds, Rtc};
 
 /// Why a peer failed, for the log.
 pub type Why = &'static str;
 
-/// More polls than any input causes: a bound, never met.
-const POLLS: usize = 256;
 /// Our candidates that are used.
 pub const CANDIDATES: usize = 8;
 /// Candidates of the far side that are looked at (design, section 8).
@@ -46,12 +42,16 @@ impl Context<'_> {
         }
     }
 
-    /// Tells whoever knew this password to give the pair up.
-    fn forbid(&mut self, local: usize, to: SocketAddr, check: &[u8], pwd: &str) {
-        if let Some(answer) = stun::write_forbidden(check, pwd) {
-            self.counters.stun_forbidden += 1;
+    fn answer(&mut self, local: usize, to: SocketAddr, answer: Option<Vec<u8>>) {
+        if let Some(answer) = answer {
             self.send(local, to, answer);
         }
+    }
+
+    /// Tells whoever knew this password to give the pair up.
+    fn forbid(&mut self, local: usize, to: SocketAddr, check: &[u8], pwd: &str) {
+        self.counters.stun_forbidden += 1;
+        self.answer(local, to, stun::write_error(check, stun::FORBIDDEN, pwd));
     }
 
     /// New credentials under a name that nobody else has (RFC 8445 section 5.3: 24 and 128 bits at least).
@@ -91,11 +91,9 @@ enum Stage {
 pub struct Peer {
     pub leg: LegId,
     pub timer: Option<(Instant, TimerId)>,
-    rtc: Box<Rtc>,
-    tap: Shared,
     stage: Stage,
-    /// Whether DTLS was begun, and as client.
-    role: Option<bool>,
+    /// Once begun.
+    dtls: Option<Box<Association>>,
     current: Credentials,
     /// Offered by a restart and not yet used by the far side.
     pending: Option<Credentials>,
@@ -115,49 +113,15 @@ pub struct Peer {
     reply: Option<SocketAddr>,
 }
 
-/// The address by which str0m knows one of our candidates. The real one may be unspecified, link-local or shared.
-fn alias(local: usize, like: SocketAddr) -> SocketAddr {
-    let host = local as u8 + 1;
-    let ip: IpAddr = if like.is_ipv4() {
-        Ipv4Addr::new(192, 0, 2, host).into()
-    } else {
-        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, host.into()).into()
-    };
-    (ip, 9).into()
-}
-
-fn build(config: &Config, now: Now, credentials: &Credentials) -> Option<(Box<Rtc>, Shared)> {
-    let version = match config.dtls {
-        Dtls::Auto => DtlsVersion::Auto,
-        Dtls::V12 => DtlsVersion::Dtls12,
-        Dtls::V13 => DtlsVersion::Dtls13,
-    };
-    let creds = IceCreds { ufrag: credentials.ufrag.clone(), pass: credentials.pwd.clone() };
-    let settings = config.identity.rtc().set_dtls_version(version).set_local_ice_credentials(creds);
-    let mut rtc = Box::new(settings.build(now.instant));
-    for (n, candidate) in config.candidates.iter().take(CANDIDATES).enumerate() {
-        rtc.add_local_candidate(str0m::Candidate::host(alias(n, candidate.local), "udp").ok()?);
-    }
-    rtc.direct_api().set_ice_controlling(false);
-    Some((rtc, dtls::take_built()?))
-}
-
 impl Peer {
-    /// A new transport; `None` where the cryptographic library refuses.
-    pub fn open(ctx: &mut Context<'_>, leg: LegId) -> Option<Peer> {
-        let current = ctx.mint();
-        let Some((rtc, tap)) = build(ctx.config, ctx.now, &current) else {
-            ctx.names.remove(&current.ufrag);
-            return None;
-        };
+    /// A new transport.
+    pub fn open(ctx: &mut Context<'_>, leg: LegId) -> Peer {
         let peer = Peer {
             leg,
             timer: None,
-            rtc,
-            tap,
             stage: Stage::New,
-            role: None,
-            current,
+            dtls: None,
+            current: ctx.mint(),
             pending: None,
             previous: None,
             unasked: false,
@@ -169,12 +133,12 @@ impl Peer {
             reply: None,
         };
         peer.tell_opened(ctx);
-        Some(peer)
+        peer
     }
 
     /// Whether a handshake is in progress.
     pub fn is_shaking(&self) -> bool {
-        self.role.is_some() && self.stage != Stage::Connected
+        self.dtls.is_some() && self.stage != Stage::Connected
     }
 
     /// Whether keys were handed out.
@@ -230,18 +194,18 @@ impl Peer {
             Some(certificate) => !fingerprints.know(certificate),
             None => self.fingerprints.as_ref() != Some(&fingerprints),
         };
-        if changed && self.role.is_some() && self.fingerprints.is_some() {
+        if changed && self.dtls.is_some() && self.fingerprints.is_some() {
             if !restarted {
                 return Err("the fingerprint changed without an ICE restart");
             }
-            self.renew(ctx)?;
+            self.renew(ctx);
         }
         self.fingerprints = Some(fingerprints);
         self.far_client = remote.dtls_client;
         if self.stage == Stage::New {
             self.stage = Stage::Checking { until: ctx.now.instant + ctx.config.check };
         }
-        self.begin_as_client(ctx)?;
+        self.begin_as_client(ctx);
         self.settle(ctx)
     }
 
@@ -273,13 +237,9 @@ impl Peer {
 
     /// Another certificate will come: a new association, on the same ICE credentials and paths. The keys that were
     /// handed out stand until it is done.
-    fn renew(&mut self, ctx: &mut Context<'_>) -> Result<(), Why> {
-        let (rtc, tap) =
-            build(ctx.config, ctx.now, &self.current).ok_or("no DTLS association could be made")?;
-        (self.rtc, self.tap) = (rtc, tap);
-        (self.role, self.certificate, self.reply) = (None, None, None);
+    fn renew(&mut self, ctx: &Context<'_>) {
+        (self.dtls, self.certificate, self.reply) = (None, None, None);
         self.stage = Stage::Checking { until: ctx.now.instant + ctx.config.check };
-        Ok(())
     }
 
     /// A Binding request under one of our names.
@@ -338,25 +298,15 @@ impl Peer {
             self.unasked = false;
             self.paths.restart();
         }
-        let Some(candidate) = ctx.config.candidates.get(local) else { return Ok(()) };
-        let Ok(receive) = Receive::new(Protocol::Udp, from, alias(local, candidate.local), data) else {
-            ctx.counters.stun_malformed += 1;
-            return Ok(());
-        };
-        let (ufrag, pass) = (self.current.ufrag.clone(), self.current.pwd.clone());
-        let mut api = self.rtc.direct_api();
-        api.set_local_ice_credentials(IceCreds { ufrag, pass });
-        // A lite agent asks nothing, so it never needs their password.
-        api.set_remote_ice_credentials(IceCreds { ufrag: check.remote.to_owned(), pass: String::new() });
-        let input = str0m::Input::Receive(ctx.now.instant, receive);
-        self.rtc.handle_input(input).map_err(|_| "str0m refused a check")?;
-        let answered = self.poll_rtc(ctx, Some(from))?;
-        if !answered {
+        if check.controlled {
+            // Who has only lite agents opposite must control (RFC 8445 section 6.1.1).
             ctx.counters.stun_refused += 1;
+            ctx.answer(local, from, stun::write_error(data, stun::ROLE_CONFLICT, &self.current.pwd));
             return Ok(());
         }
+        ctx.answer(local, from, stun::write_success(data, from, &self.current.pwd));
         ctx.counters.checks += 1;
-        self.on_verified(ctx, from, local, check.nominated)?;
+        self.on_verified(ctx, from, local, check.nominated);
         self.settle(ctx)
     }
 
@@ -377,13 +327,7 @@ impl Peer {
         self.left.is_some()
     }
 
-    fn on_verified(
-        &mut self,
-        ctx: &mut Context<'_>,
-        from: SocketAddr,
-        local: usize,
-        nominated: bool,
-    ) -> Result<(), Why> {
+    fn on_verified(&mut self, ctx: &mut Context<'_>, from: SocketAddr, local: usize, nominated: bool) {
         let limits = (ctx.config.paths, ctx.config.silent);
         let change = self.paths.on_check(ctx.now.instant, from, local, nominated, limits);
         if let Some(evicted) = change.evicted
@@ -401,86 +345,57 @@ impl Peer {
         if matches!(self.stage, Stage::New | Stage::Checking { .. }) {
             self.stage = Stage::Shaking { until: ctx.now.instant + ctx.config.handshake };
         }
-        self.begin_as_client(ctx)
+        self.begin_as_client(ctx);
     }
 
     /// Where the far side insists on being asked, we begin, as soon as a path stands.
-    fn begin_as_client(&mut self, ctx: &mut Context<'_>) -> Result<(), Why> {
+    fn begin_as_client(&mut self, ctx: &Context<'_>) {
         let shaking = matches!(self.stage, Stage::Shaking { .. });
-        if self.far_client || self.role.is_some() || !shaking || self.fingerprints.is_none() {
-            return Ok(());
+        if !self.far_client && self.dtls.is_none() && shaking && self.fingerprints.is_some() {
+            self.begin(ctx, true);
         }
-        self.begin(ctx, true)
     }
 
-    fn begin(&mut self, ctx: &mut Context<'_>, client: bool) -> Result<(), Why> {
-        self.role = Some(client);
-        self.tap.lock().now = Some(ctx.now.instant);
-        self.rtc
-            .handle_input(str0m::Input::Timeout(ctx.now.instant))
-            .and_then(|()| self.rtc.direct_api().start_dtls(client))
-            .map_err(|_| "DTLS could not begin")
+    fn begin(&mut self, ctx: &Context<'_>, client: bool) {
+        let (certificate, version) = (ctx.config.identity.certificate(), ctx.config.dtls);
+        self.dtls = Some(Box::new(Association::begin(certificate, ctx.now.instant, version, client)));
     }
 
     /// Whether it will take this DTLS datagram, which comes from one of its verified addresses.
     pub fn wants_dtls(&self) -> bool {
-        self.role.is_some() || self.far_client
+        self.dtls.is_some() || self.far_client
     }
 
     /// A DTLS datagram from a verified address.
     pub fn handle_dtls(&mut self, ctx: &mut Context<'_>, from: SocketAddr, data: &[u8]) -> Result<(), Why> {
-        let Some(path) = self.paths.find(from) else { return Ok(()) };
-        let Some(candidate) = ctx.config.candidates.get(path.local) else { return Ok(()) };
-        let to = alias(path.local, candidate.local);
-        if self.role.is_none() {
-            self.begin(ctx, false)?;
+        if self.paths.find(from).is_none() {
+            return Ok(());
+        }
+        if self.dtls.is_none() {
+            self.begin(ctx, false);
         }
         self.reply = Some(from);
-        self.tap.lock().now = Some(ctx.now.instant);
-        let Ok(receive) = Receive::new(Protocol::Udp, from, to, data) else {
+        if let Some(dtls) = &mut self.dtls
+            && !dtls.handle_packet(ctx.now.instant, data)
+        {
             ctx.counters.dtls_refused += 1;
-            return Ok(());
-        };
-        let input = str0m::Input::Receive(ctx.now.instant, receive);
-        self.rtc.handle_input(input).map_err(|_| "str0m refused a DTLS datagram")?;
+        }
         self.settle(ctx)
     }
 
-    /// Sends what str0m has of its own (answers to checks); true where one of them tells `awaited` success.
-    fn poll_rtc(&mut self, ctx: &mut Context<'_>, awaited: Option<SocketAddr>) -> Result<bool, Why> {
-        let mut answered = false;
-        for _ in 0..POLLS {
-            match self.rtc.poll_output().map_err(|_| "ICE or DTLS failed")? {
-                str0m::Output::Timeout(_) => break,
-                str0m::Output::Event(_) => {}
-                str0m::Output::Transmit(send) => {
-                    let mut places = 0..ctx.config.candidates.len().min(CANDIDATES);
-                    let local = places.find(|&n| alias(n, send.source) == send.source);
-                    let Some(local) = local else { continue };
-                    answered |= Some(send.destination) == awaited && stun::is_success(&send.contents);
-                    ctx.send(local, send.destination, send.contents.to_vec());
-                }
-            }
-        }
-        Ok(answered)
-    }
-
-    /// Lets str0m act, then takes what the tap caught.
+    /// Takes what DTLS has to say.
     fn settle(&mut self, ctx: &mut Context<'_>) -> Result<(), Why> {
-        self.poll_rtc(ctx, None)?;
-        let tap = self.tap.clone();
-        let mut tap = tap.lock();
-        ctx.counters.dtls_refused += std::mem::take(&mut tap.refused);
         let path = self.reply.and_then(|reply| self.paths.find(reply)).or_else(|| self.paths.chosen());
-        for packet in tap.packets.drain(..) {
+        let Some(dtls) = &mut self.dtls else { return Ok(()) };
+        dtls.poll(|packet| {
             if let Some(path) = path {
-                ctx.send(path.local, path.address, packet);
+                ctx.send(path.local, path.address, packet.to_vec());
             }
-        }
-        if let Some(certificate) = tap.certificate.take() {
+        });
+        if let Some(certificate) = dtls.certificate.take() {
             self.certificate = Some(certificate);
         }
-        if std::mem::take(&mut tap.closed) {
+        if std::mem::take(&mut dtls.closed) {
             // A page that is reloaded says this too: its call lives on for the grace of the call machine.
             ctx.counters.closed_by_peer += 1;
         }
@@ -492,16 +407,16 @@ impl Peer {
         if self.stage == Stage::Connected {
             return Ok(());
         }
-        if tap.failed {
+        if dtls.failed {
             return Err("the DTLS handshake failed");
         }
-        if !tap.finished || self.fingerprints.is_none() {
+        if !dtls.finished || self.fingerprints.is_none() {
             return Ok(());
         }
         if self.certificate.is_none() {
             return Err("the far side showed no certificate");
         }
-        let keys = tap.keys.take().ok_or("the handshake agreed on no SRTP profile")?;
+        let keys = dtls.keys.take().ok_or("the handshake agreed on no SRTP profile")?;
         self.stage = Stage::Connected;
         ctx.counters.connected += 1;
         let event = Event::Connected { leg: self.leg, peer: ctx.id, keys: Box::new(keys) };
@@ -511,7 +426,7 @@ impl Peer {
 
     /// When it wants to be woken.
     pub fn deadline(&self, now: Now) -> Option<Instant> {
-        let dtls = self.role.and_then(|_| self.tap.lock().timeout);
+        let dtls = self.dtls.as_ref().and_then(|dtls| dtls.timeout);
         let stage = match self.stage {
             Stage::New | Stage::Connected => None,
             Stage::Checking { until } | Stage::Shaking { until } => Some(until),
@@ -528,13 +443,11 @@ impl Peer {
             Stage::Shaking { until } if now >= until => return Err("the DTLS handshake took too long"),
             _ => {}
         }
-        let due = self.role.is_some() && self.tap.lock().timeout.is_some_and(|at| at <= now);
-        if due {
-            self.tap.lock().now = Some(now);
-            self.rtc.handle_input(str0m::Input::Timeout(now)).map_err(|_| "str0m refused the time")?;
-            self.settle(ctx)?;
+        match &mut self.dtls {
+            Some(dtls) if dtls.timeout.is_some_and(|at| at <= now) => dtls.handle_timeout(now),
+            _ => return Ok(()),
         }
-        Ok(())
+        self.settle(ctx)
     }
 
     /// Tells when it was last heard.
@@ -545,7 +458,7 @@ impl Peer {
 
     /// Says `close_notify`, where there is anyone to hear it.
     pub fn close(&mut self, ctx: &mut Context<'_>) {
-        if self.stage == Stage::Connected && self.rtc.close().is_ok() {
+        if self.stage == Stage::Connected && self.dtls.as_mut().is_some_and(|dtls| dtls.close()) {
             // Whatever goes wrong now, it is over.
             let _ = self.settle(ctx);
         }

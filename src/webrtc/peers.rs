@@ -167,7 +167,7 @@ impl Peers {
     }
 
     fn open(&mut self, now: Now, leg: LegId, remote: Option<&Remote>) {
-        let peer = self.table.next_key().and_then(|id| {
+        let peer = self.table.next_key().map(|id| {
             let mut ctx = Context {
                 id,
                 now,

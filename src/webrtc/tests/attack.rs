@@ -108,6 +108,25 @@ fn a_check_for_nobody_or_from_another_far_side_is_dropped() {
 }
 
 #[test]
+fn a_far_side_that_would_be_controlled_is_told_of_the_conflict() {
+    let mut world = World::new(config(), Dtls::Auto, true);
+    world.open();
+    let check = first_check(&mut world);
+    let controlling = check.data.windows(4).position(|four| four == [0x80, 0x2a, 0, 8]).expect("it controls");
+    let pwd = world.local.clone().unwrap().pwd;
+    // Digest and fingerprint are anew.
+    let mut data = check.data[..check.data.len() - 32].to_vec();
+    data[controlling + 1] = 0x29;
+    world.inject(check.from, &stun::finish(data, &pwd));
+    assert_eq!((world.peers.counters().stun_refused, world.peers.counters().checks), (1, 0));
+    let answer = world.gateway_sent.pop().expect("an answer");
+    assert_eq!((&answer.data[..2], &answer.data[26..28]), (&[1, 0x11][..], &[4, 87][..]));
+    assert!(world.verified.is_empty());
+    world.inject(check.from, &check.data);
+    assert_eq!(world.peers.counters().checks, 1, "who controls is answered");
+}
+
+#[test]
 fn a_wrong_fingerprint_fails_and_gives_no_keys() {
     for version in [Dtls::V12, Dtls::V13] {
         let mut world = World::new(config(), version, true);
