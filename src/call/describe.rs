@@ -187,8 +187,9 @@ impl Half {
     fn number_version(&self, mut session: Session) -> Session {
         // As it would be read back, so that it may be compared.
         session.timings.push(crate::sdp::Timing::default());
-        if let Some(sent) = &self.sent {
-            session.follow(sent);
+        let sent = self.sent.as_deref().and_then(|text| Session::parse(text.as_bytes()).ok());
+        if let Some(sent) = sent {
+            session.follow(&sent);
         }
         session
     }

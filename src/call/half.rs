@@ -80,8 +80,9 @@ pub(super) struct Half {
     pub(super) role: Option<Setup>,
     /// Our description that stands.
     pub(super) local: Option<Box<Session>>,
-    /// The last description that we sent: the version of the next one follows it.
-    pub(super) sent: Option<Box<Session>>,
+    /// The last description that we sent, as it is written: the version of the next one follows it. Text, because it
+    /// is needed again only where something changes, and takes a third of the room.
+    pub(super) sent: Option<Box<str>>,
     /// Their description that stands.
     pub(super) remote: Option<Box<Session>>,
     /// The offer that has no answer yet.
@@ -218,9 +219,8 @@ impl Half {
     pub(super) fn send(&mut self, session: Session) -> Box<Session> {
         self.telling = self.held;
         self.far_telling = self.far;
-        let session = Box::new(session);
-        self.sent = Some(session.clone());
-        session
+        self.sent = Some(session.to_string().into());
+        Box::new(session)
     }
 
     /// The payload types that the stream has had and policy allows.
