@@ -65,9 +65,9 @@ pub struct Args {
     /// The generator's own address, where it is not on the gateway's machine
     #[arg(long, default_value = "127.0.0.1")]
     pub local: Ipv4Addr,
-    /// Users to sign in as
-    #[arg(long, default_value = "64")]
-    pub users: usize,
+    /// Users to sign in as [default: as many as give each eight calls, and 64 at least]
+    #[arg(long)]
+    pub users: Option<usize>,
     /// Calls or sessions of the first step, instead of the profile's
     #[arg(long)]
     pub calls: Option<usize>,
@@ -119,13 +119,18 @@ impl Args {
         }
     }
 
+    /// How many users there are, where there are so many calls at most: the gateway's default is 16 calls of one.
+    pub fn users(&self, most: usize) -> usize {
+        self.users.unwrap_or_else(|| most.div_ceil(8).max(64))
+    }
+
     /// What is to be played against a gateway at this address.
-    pub fn plan(&self, http: SocketAddr) -> Plan {
+    pub fn plan(&self, http: SocketAddr, most: usize) -> Plan {
         Plan {
             http,
             agent: self.agent,
             local: self.local,
-            users: self.users,
+            users: self.users(most),
             version: self.dtls,
             profile: self.srtp(),
             web: self.web,

@@ -60,7 +60,7 @@ fn start(args: &Args) -> Result<Report, String> {
         .into(),
         ..Report::default()
     };
-    let plan = args.plan(gateway.http);
+    let plan = args.plan(gateway.http, profile.most);
     let report = run::play(gateway, plan, profile, report).map_err(|error| error.to_string())?;
     if let Some(file) = &args.json {
         let text = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
@@ -92,7 +92,7 @@ fn find(args: &Args, profile: &Profile, cores: String) -> Result<Gateway, String
         program,
         cores,
         agent: args.agent,
-        users: args.users,
+        users: args.users(profile.most),
         most: profile.most.max(profile.calls) + profile.sessions + 1000,
         trunk: String::new(),
         media: String::new(),

@@ -43,6 +43,9 @@ pub struct Profile {
     /// Calls set up and hung up a second, where calls come and go: at first, and how many more with each step.
     #[serde(default)]
     pub churn: f64,
+    /// After a ramp: calls dialled a second beyond what was carried, 0 for none.
+    #[serde(default)]
+    pub press: f64,
     /// How many steps there are, where `most` does not say it.
     #[serde(default)]
     pub steps: usize,

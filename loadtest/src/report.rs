@@ -74,7 +74,7 @@ pub struct Generator {
     pub unsent: u64,
     /// Datagrams lost at its own sockets.
     pub drops: u64,
-    /// SRTP that could not be opened, RTP without a stamp, of ended calls, at the wrong party; RTCP.
+    /// SRTP that could not be opened, RTP without a stamp, of ended calls, at the wrong party.
     pub forged: u64,
     /// See `forged`.
     pub unstamped: u64,
@@ -82,8 +82,10 @@ pub struct Generator {
     pub strays: u64,
     /// See `forged`.
     pub misled: u64,
-    /// See `forged`.
+    /// RTCP packets that it heard, and did not read.
     pub rtcp: u64,
+    /// RTCP packets that it sent.
+    pub reports: u64,
     /// It had a fifth of its core to spare, lost nothing, and was late itself by less than 2 ms in 99 of 100 cases:
     /// what a step shows is the gateway's doing.
     pub fit: bool,
@@ -109,6 +111,7 @@ impl From<&Own> for Generator {
             strays: own.strays,
             misled: own.misled,
             rtcp: own.rtcp,
+            reports: own.reports,
         }
     }
 }

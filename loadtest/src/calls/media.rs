@@ -5,6 +5,7 @@ use super::dtls::{self, Association};
 use super::stun::{self, Kind};
 use super::{Calls, RTP_BASE, Seating, WEB_BASE, ssrc};
 use crate::engine::{Other, Wanted};
+use std::net::SocketAddrV4;
 
 /// Between two looks for the first packet.
 const LOOK: u64 = 2_000_000;
@@ -132,6 +133,7 @@ impl Calls {
             keys: Some(keys.clone()),
             payload_type: 0,
             ssrc: ssrc(call.number),
+            rtcp: Some(near),
         };
         let rtp = Wanted {
             port: call.rtp.port,
@@ -140,6 +142,7 @@ impl Calls {
             keys: None,
             payload_type: 0,
             ssrc: ssrc(call.number) ^ 0x4000_0000,
+            rtcp: Some(SocketAddrV4::new(*far.ip(), far.port() + 1)),
         };
         let ends = [self.engine.add(&web), self.engine.add(&rtp)];
         self.engine.pair(ends[0], ends[1]);

@@ -79,12 +79,12 @@ pub fn offer(number: u64, ssrc: u32, ufrag: &str, pwd: &str, fingerprint: &str, 
     )
 }
 
-/// A SIP party's answer: PCMU at this address.
+/// A SIP party's answer: PCMU at this address, and RTCP too (RFC 3605), so that a party is one address.
 pub fn answer(number: u64, media: SocketAddrV4) -> String {
     let (ip, port) = (media.ip(), media.port());
     format!(
         "v=0\r\no=load {number} 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n\
-         a=rtpmap:0 PCMU/8000\r\na=ptime:20\r\n"
+         a=rtcp:{port}\r\na=rtpmap:0 PCMU/8000\r\na=ptime:20\r\n"
     )
 }
 

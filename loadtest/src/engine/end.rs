@@ -1,4 +1,4 @@
-//! The ends of pairs: what each sends next, and what it heard.
+//! The ends of pairs: what each sends next, what it heard, and what it reports of both (RTCP).
 
 use super::measure::{Span, Way};
 use super::own::Strange;
@@ -7,9 +7,11 @@ use super::sys::Arrival;
 use super::{Keys, Settings};
 use bridgehead::base::Packet;
 use bridgehead::media::srtp::{Receive, Send};
+use bridgehead::rtp::rtcp::{Block, Sending, write_cname, write_report};
 use bridgehead::rtp::{FIXED, Header};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 /// Names an end. One that was removed names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +35,8 @@ pub struct Wanted {
     pub payload_type: u8,
     /// SSRC of what it sends.
     pub ssrc: u32,
+    /// Where its RTCP reports go, every [`Settings::reports`]; `None` for an end that reports nothing.
+    pub rtcp: Option<SocketAddrV4>,
 }
 
 /// What a payload begins with.
@@ -94,10 +98,15 @@ struct End {
     next: u64,
     // What its partner heard of it.
     highest: u64,
+    heard: u64,
     seen: u64,
     transit: Option<u64>,
     // What it heard of its partner.
     first: Option<u64>,
+    /// The SSRC of what it hears.
+    source: u32,
+    /// Packets that it expected and had, as its last report said.
+    reported: (u64, u64),
 }
 
 #[derive(Default)]
@@ -148,9 +157,12 @@ impl Ends {
             way: Way::Up,
             next: 1,
             highest: 0,
+            heard: 0,
             seen: 0,
             transit: None,
             first: None,
+            source: 0,
+            reported: (0, 0),
         };
         let entry = &mut self.places[place as usize];
         entry.end = Some(Box::new(end));
@@ -215,6 +227,33 @@ impl Ends {
         Some((end.way, end.wanted.address, end.wanted.remote))
     }
 
+    /// Writes an end's report, where one is due after the packet that [`Ends::write`] wrote: the ends' reports are
+    /// spread evenly, as their packets are. Gives from where it goes, to whom.
+    pub(super) fn report(
+        &mut self,
+        id: EndId,
+        unix: Duration,
+        settings: &Settings,
+        packet: &mut Packet,
+    ) -> Option<(Ipv4Addr, SocketAddrV4)> {
+        let every = (settings.reports.as_nanos() / settings.interval.as_nanos().max(1)).max(1) as u64;
+        let end = self.find(id)?;
+        let to = end.wanted.rtcp?;
+        if (end.next + u64::from(id.place) * 7) % every != 0 {
+            return None;
+        }
+        let (expected, heard) =
+            end.partner.and_then(|partner| self.find(partner)).map_or((0, 0), |end| (end.highest, end.heard));
+        let end = self.find_mut(id)?;
+        let mut text = Vec::with_capacity(128);
+        end.write_report(&mut text, unix, settings, (expected, heard));
+        packet.fill(&text).then_some(())?;
+        if let Some(send) = &mut end.send {
+            send.protect_rtcp(packet).ok()?;
+        }
+        Some((end.wanted.address, to))
+    }
+
     /// A packet arrives at a port.
     pub(super) fn hear(
         &mut self,
@@ -237,6 +276,7 @@ impl Ends {
             return Err(Strange::Misled);
         }
         hearer.first.get_or_insert(arrival.at);
+        hearer.source = header.ssrc;
         let sender = self.find_mut(stamp.end).ok_or(Strange::Nobody)?;
         Ok(sender.on_heard(stamp, arrival.at))
     }
@@ -263,6 +303,7 @@ impl End {
         };
         let transit = heard.transit(at);
         heard.jitter = self.transit.replace(transit).map(|before| transit.abs_diff(before));
+        self.heard += 1;
         if stamp.number > self.highest {
             let step = stamp.number - self.highest;
             self.seen = if step < 64 { self.seen << step | 1 } else { 1 };
@@ -273,5 +314,31 @@ impl End {
             self.seen |= bit;
         }
         heard
+    }
+
+    /// A sender report with what it heard of its partner, and its name (RFC 3550 section 6.4.1). Reports are not read
+    /// here, so that no block tells of the last one; jitter is in the generator's own report.
+    fn write_report(&mut self, out: &mut Vec<u8>, unix: Duration, settings: &Settings, all: (u64, u64)) {
+        let sent = self.next - 1;
+        let sending = Sending {
+            // Seconds since 1900, and 1/2^32 s.
+            ntp: ((unix.as_secs() + 2_208_988_800) << 32)
+                | ((u64::from(unix.subsec_nanos()) << 32) / 1_000_000_000),
+            timestamp: (sent as u32).wrapping_mul(settings.timestamp),
+            packets: sent as u32,
+            octets: (sent * settings.payload as u64) as u32,
+        };
+        let (expected, heard) = (all.0 - self.reported.0.min(all.0), all.1 - self.reported.1.min(all.1));
+        self.reported = all;
+        let block = Block {
+            ssrc: self.source,
+            fraction: (expected.saturating_sub(heard) * 256 / expected.max(1)).min(255) as u8,
+            lost: (all.0 as i64 - all.1 as i64) as i32,
+            highest: all.0 as u32,
+            ..Block::default()
+        };
+        let blocks = if self.first.is_some() { &[block][..] } else { &[] };
+        write_report(out, self.wanted.ssrc, Some(&sending), blocks);
+        write_cname(out, self.wanted.ssrc, "load");
     }
 }

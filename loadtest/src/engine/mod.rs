@@ -64,6 +64,8 @@ pub struct Settings {
     pub timestamp: u32,
     /// A packet that takes longer than this counts as late.
     pub late: Duration,
+    /// Between two RTCP reports of an end that has them ([`Wanted::rtcp`]).
+    pub reports: Duration,
 }
 
 impl Default for Settings {
@@ -76,6 +78,8 @@ impl Default for Settings {
             payload: 160,
             timestamp: 160,
             late: Duration::from_millis(20),
+            // RFC 3550 section 6.2: the least for two parties, unrandomised, for ends are spread anyway.
+            reports: Duration::from_secs(5),
         }
     }
 }
@@ -303,6 +307,21 @@ impl Engine {
                     self.own.unsent += 1;
                     from += 1;
                 }
+            }
+        }
+        self.send_reports(chunk);
+    }
+
+    /// Sends the reports of those streams whose turn it is.
+    fn send_reports(&mut self, chunk: &[(PortId, EndId)]) {
+        let unix = Duration::from_nanos(sys::now());
+        for (port, end) in chunk {
+            let packet = &mut self.out[0];
+            if let Some((from, to)) = self.ends.report(*end, unix, &self.settings, packet)
+                && let Some(Some(port)) = self.ports.get(port.0 as usize)
+            {
+                let sent = self.headers.send(port.fd(), &mut self.out[..1], &[(from, to)]).is_ok();
+                self.own.reports += u64::from(sent);
             }
         }
     }

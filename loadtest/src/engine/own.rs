@@ -33,6 +33,8 @@ pub struct Own {
     pub received: u64,
     /// RTCP packets received, which it does not read.
     pub rtcp: u64,
+    /// RTCP reports sent.
+    pub reports: u64,
     /// Datagrams dropped by the kernel at its sockets.
     pub drops: u64,
     /// Datagrams dropped for want of room among those that wait for signalling.
@@ -62,6 +64,7 @@ impl Own {
             refused: 0,
             received: 0,
             rtcp: 0,
+            reports: 0,
             drops: 0,
             shed: 0,
             forged: 0,

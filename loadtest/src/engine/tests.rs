@@ -25,7 +25,8 @@ fn keys(seed: u8) -> [Keys; 2] {
 
 #[test]
 fn ends_with_addresses_of_their_own_hear_each_other_in_clear_and_by_srtp() {
-    let mut engine = Engine::new(Settings::default()).unwrap();
+    let reports = Duration::from_millis(100);
+    let mut engine = Engine::new(Settings { reports, ..Settings::default() }).unwrap();
     let (web, sip) = (engine.open(any()).unwrap(), engine.open(any()).unwrap());
     let port = |engine: &Engine, id| engine.address(id).unwrap().port();
     let mut ends = Vec::new();
@@ -35,7 +36,16 @@ fn ends_with_addresses_of_their_own_hear_each_other_in_clear_and_by_srtp() {
         let end = |engine: &mut Engine, own: usize, (port_id, address), (remote_id, remote)| {
             let remote = SocketAddrV4::new(remote, port(engine, remote_id));
             let keys = secret.as_ref().map(|keys| keys[own].clone());
-            engine.add(&Wanted { port: port_id, address, remote, keys, payload_type: 0, ssrc: u32::from(n) })
+            let rtcp = Some(remote);
+            engine.add(&Wanted {
+                port: port_id,
+                address,
+                remote,
+                keys,
+                payload_type: 0,
+                ssrc: n.into(),
+                rtcp,
+            })
         };
         let one = end(&mut engine, 0, (web, a), (sip, b));
         let other = end(&mut engine, 1, (sip, b), (web, a));
@@ -56,6 +66,13 @@ fn ends_with_addresses_of_their_own_hear_each_other_in_clear_and_by_srtp() {
     }
     let own = engine.take_own();
     assert_eq!((own.forged, own.unstamped, own.strays, own.misled, own.drops), (0, 0, 0, 0, 0));
+    // Some five of each end. Those that the engine hears, it counts.
+    assert!(
+        (100..=300).contains(&own.reports) && own.rtcp.abs_diff(own.reports) <= 20,
+        "{} {}",
+        own.reports,
+        own.rtcp
+    );
     assert!(own.idle_share() > 0.0 && own.lateness.len() >= 2 * 300);
     assert!(ends.iter().all(|end| engine.first_heard(*end).is_some()));
     for end in ends {
@@ -74,8 +91,15 @@ fn what_a_relay_swallows_repeats_and_delays_is_counted_so() {
     let homes = ports.map(|port| engine.address(port).unwrap().port());
     let loopback = Ipv4Addr::LOCALHOST;
     let ends = ports.map(|port| {
-        let wanted =
-            Wanted { port, address: loopback, remote: address, keys: None, payload_type: 0, ssrc: 1 };
+        let wanted = Wanted {
+            port,
+            address: loopback,
+            remote: address,
+            keys: None,
+            payload_type: 0,
+            ssrc: 1,
+            rtcp: None,
+        };
         engine.add(&wanted)
     });
     let stop = Arc::new(AtomicBool::new(false));

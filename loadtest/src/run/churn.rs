@@ -37,7 +37,7 @@ impl Run {
 
     fn churn_step(&mut self, role: Role, rate: f64, base: f64, time: Duration) -> io::Result<Step> {
         self.cut_tally();
-        self.churn = Some(Flow { role, rate, began: crate::engine::now(), dialled: 0 });
+        self.churn = Some(Flow { role, rate, began: crate::engine::now(), dialled: 0, grow: false });
         // Until as many go as come.
         self.wait(Duration::from_millis(500))?;
         self.cut_tally();
@@ -80,8 +80,13 @@ impl Run {
         {
             self.report.faults.push(format!("{} calls were not reached", profile.calls));
         }
-        self.churn =
-            Some(Flow { role: Role::Talk, rate: profile.churn, began: crate::engine::now(), dialled: 0 });
+        self.churn = Some(Flow {
+            role: Role::Talk,
+            rate: profile.churn,
+            began: crate::engine::now(),
+            dialled: 0,
+            grow: false,
+        });
         for _ in 0..profile.steps {
             let step = self.measure(Duration::from_secs_f64(profile.seconds))?;
             self.report.steps.push(step);

@@ -51,6 +51,8 @@ struct Flow {
     rate: f64,
     began: u64,
     dialled: u64,
+    /// Calls that talk are not hung up for those that come.
+    grow: bool,
 }
 
 /// Plays a profile. The gateway must be ready.
@@ -120,13 +122,17 @@ impl Run {
     fn flow(&mut self, now: u64) -> io::Result<()> {
         let Some(flow) = &mut self.churn else { return Ok(()) };
         let due = (now.saturating_sub(flow.began) as f64 / 1e9 * flow.rate) as u64;
+        // There is a session for each of those that only come.
+        if flow.grow && self.calls.waiting() < 8 && self.calls.sessions() < self.calls.signed_in() + 8 {
+            self.calls.connect()?;
+        }
         // What could not be dialled for want of a free session stays due.
         for _ in 0..due.saturating_sub(flow.dialled).min(8) {
             if !self.calls.dial(flow.role)? {
                 break;
             }
             flow.dialled += 1;
-            if flow.role == Role::Talk {
+            if flow.role == Role::Talk && !flow.grow {
                 self.calls.hang_up();
             }
         }

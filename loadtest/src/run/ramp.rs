@@ -1,6 +1,8 @@
 //! Calls in steps: all at once for a quick look, more and more until the knee.
 
-use super::Run;
+use super::{Flow, Run};
+use crate::calls::Role;
+use crate::report::{Churn, SetUp};
 use std::io;
 use std::time::Duration;
 
@@ -26,6 +28,9 @@ impl Run {
             target = (target + profile.step).min(profile.most);
         }
         self.memory();
+        if profile.press > 0.0 {
+            self.press(profile.press)?;
+        }
         self.hang_up_all()?;
         if profile.strict {
             self.judge();
@@ -35,6 +40,32 @@ impl Run {
             self.report.figures.insert("knee, calls".into(), calls);
             self.report.figures.insert("CPU per packet at the knee, us".into(), cpu);
         }
+        Ok(())
+    }
+
+    /// Past the knee: calls go on being dialled, none is hung up. New ones must be refused, and those that run unharmed.
+    fn press(&mut self, rate: f64) -> io::Result<()> {
+        self.cut_tally();
+        let began = crate::engine::now();
+        self.churn = Some(Flow { role: Role::Talk, rate, began, dialled: 0, grow: true });
+        let mut step = self.measure(Duration::from_secs_f64(self.profile.seconds))?;
+        self.churn = None;
+        let seconds = (crate::engine::now() - began) as f64 / 1e9;
+        let tally = self.cut_tally();
+        let refused = tally.failures.get("ended: overloaded").copied().unwrap_or(0);
+        let figures = [
+            ("past the knee: calls dialled a second", tally.attempts as f64 / seconds),
+            ("past the knee: calls taken", tally.connected as f64),
+            ("past the knee: calls refused as overloaded", refused as f64),
+            ("past the knee: calls that failed otherwise", (tally.failed() - refused) as f64),
+            ("past the knee: lost or late of those that run, %", step.missed * 100.0),
+        ];
+        self.report.figures.extend(figures.map(|(name, value)| (name.to_owned(), value)));
+        let reached = tally.connected as f64 / seconds;
+        step.churn = Some(Churn { wanted: rate, reached, cpu_us: 0.0, set_up: SetUp::from(&tally) });
+        // It is no step of the ramp: it is past the knee on purpose.
+        step.good = false;
+        self.report.steps.push(step);
         Ok(())
     }
 

@@ -10,15 +10,15 @@ use std::io;
 
 /// Median, lowest and highest of the repeats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-struct Spread {
-    median: f64,
-    low: f64,
-    high: f64,
+pub(super) struct Spread {
+    pub(super) median: f64,
+    pub(super) low: f64,
+    pub(super) high: f64,
 }
 
 impl Spread {
     /// `None` of nothing.
-    fn of(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
+    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
         let (low, high) = (*values.first()?, *values.last()?);
@@ -66,7 +66,7 @@ struct Report<'a> {
 }
 
 /// Below this the generator may be what is measured.
-const SPARE: f64 = 20.0;
+pub(super) const SPARE: f64 = 20.0;
 
 pub(super) fn write(
     compare: &Compare,

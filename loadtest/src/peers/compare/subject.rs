@@ -225,6 +225,7 @@ impl Parties {
             keys,
             payload_type: 0,
             ssrc,
+            rtcp: None,
         };
         let ssrc = 0x1000_0000 | n as u32;
         let web = self.engine.add(&end(self.web.0, web, legs[0], keys, ssrc));
@@ -332,7 +333,9 @@ fn start_gateway(
             next = engine::now() + PACE.as_nanos() as u64;
         }
         played.turn()?;
-        if engine::now() > end {
+        // One that is full refuses the rest, and goes on doing so.
+        let full = played.tally().failed() as usize > calls / 10 + AT_ONCE;
+        if full || engine::now() > end {
             let (up, log) = (played.talking(), gateway.log());
             return Err(io::Error::other(format!(
                 "{up} of {calls} calls came up: {:?}\n{log}",
