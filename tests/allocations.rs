@@ -1,6 +1,6 @@
 //! Forwarding a packet allocates nothing: every kind of leg, every SRTP profile, both directions.
 //!
-//! One test in a binary of its own, since the counting allocator counts for all threads.
+//! In a binary of its own, for the counting allocator.
 #![allow(unsafe_code)] // The counting allocator.
 #![allow(clippy::disallowed_methods)] // A test needs some instant.
 
