@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::calls::{Plan, Seating, Version};
+use crate::calls::{Plan, Seating, Version, tls_client};
 use crate::engine::{self, Settings};
 use clap::{Parser, ValueEnum};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -44,6 +44,9 @@ pub struct Args {
     /// Its admin address, for metrics
     #[arg(long, value_name = "ADDR:PORT")]
     pub admin: Option<SocketAddr>,
+    /// Browsers connect by TLS (`wss:`)
+    #[arg(long)]
+    pub wss: bool,
     /// Where the generator's SIP agent listens
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5960")]
     pub agent: SocketAddrV4,
@@ -125,9 +128,11 @@ impl Args {
     }
 
     /// What is to be played against a gateway at this address.
-    pub fn plan(&self, http: SocketAddr, most: usize) -> Plan {
-        Plan {
+    pub fn plan(&self, http: SocketAddr, most: usize) -> Result<Plan, String> {
+        let tls = if self.wss { Some(tls_client().map_err(|error| error.to_string())?) } else { None };
+        Ok(Plan {
             http,
+            tls,
             agent: self.agent,
             local: self.local,
             users: self.users(most),
@@ -141,6 +146,6 @@ impl Args {
                 payload: self.payload.clamp(engine::Stamp::SIZE, 1200),
                 ..Settings::default()
             },
-        }
+        })
     }
 }

@@ -2,6 +2,8 @@
 
 use crate::metrics::Metrics;
 use crate::proc::Sample;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader};
 use std::net::{SocketAddr, SocketAddrV4};
@@ -17,6 +19,8 @@ pub struct Wanted {
     pub cores: String,
     /// Where the generator's SIP agent listens.
     pub agent: SocketAddrV4,
+    /// It speaks HTTPS, with a certificate made now.
+    pub tls: bool,
     /// How many users.
     pub users: usize,
     /// Most calls and sessions.
@@ -41,10 +45,25 @@ pub struct Gateway {
     pub admin: Option<SocketAddr>,
 }
 
-fn config(wanted: &Wanted) -> String {
+/// Writes a certificate and its key; gives the lines of the configuration that name them.
+fn certificate(folder: &Path) -> io::Result<String> {
+    let made = dimpl::certificate::generate_self_signed_certificate().map_err(io::Error::other)?;
+    let mut lines = String::new();
+    for (key, label, der) in
+        [("certificate", "CERTIFICATE", &made.certificate), ("key", "PRIVATE KEY", &made.private_key)]
+    {
+        let file = folder.join(format!("{key}.pem"));
+        let text = format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der));
+        std::fs::write(&file, text)?;
+        let _ = writeln!(lines, "{key} = {:?}", file.display().to_string());
+    }
+    Ok(lines)
+}
+
+fn config(wanted: &Wanted, http: &str) -> String {
     let most = wanted.most;
     let mut text = format!(
-        "{extra}\n[http]\nlisten = \"127.0.0.1:0\"\n[sip]\nlisten = \"127.0.0.1:0\"\n\
+        "{extra}\n[http]\nlisten = \"127.0.0.1:0\"\n{http}[sip]\nlisten = \"127.0.0.1:0\"\n\
          [admin]\nlisten = \"127.0.0.1:0\"\n[log]\nlevel = \"warn\"\n\
          [media]\nweb_port = 0\n{media}\
          [limits]\ncalls = {most}\nsessions = {most}\nsessions_per_user = {most}\nconnections = {most}\n\
@@ -66,7 +85,8 @@ impl Gateway {
         let folder = std::env::temp_dir().join(format!("loadtest-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         let file = folder.join("bridgehead.toml");
-        std::fs::write(&file, config(wanted))?;
+        let http = if wanted.tls { certificate(&folder)? } else { String::new() };
+        std::fs::write(&file, config(wanted, &http))?;
         let errors = std::fs::File::create(folder.join("gateway.log"))?;
         let mut command = Command::new(&wanted.program);
         command.arg("--config").arg(&file).args(["--cores", &wanted.cores]);
@@ -76,7 +96,7 @@ impl Gateway {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             match line.split(' ').collect::<Vec<_>>()[..] {
                 ["ready"] => break,
-                ["listening", "http", address, ..] => http = address.parse().ok(),
+                ["listening", "http" | "https", address, ..] => http = address.parse().ok(),
                 ["listening", "admin", address, ..] => admin = address.parse().ok(),
                 _ => {}
             }

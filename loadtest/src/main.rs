@@ -56,11 +56,12 @@ fn start(args: &Args) -> Result<Report, String> {
             ("dtls", format!("{:?}", args.dtls)),
             ("web", format!("{:?}", args.web)),
             ("rtp", format!("{:?}", args.rtp)),
+            ("signalling", if args.wss { "wss" } else { "ws" }.to_owned()),
         ]
         .into(),
         ..Report::default()
     };
-    let plan = args.plan(gateway.http, profile.most);
+    let plan = args.plan(gateway.http, profile.most)?;
     let report = run::play(gateway, plan, profile, report).map_err(|error| error.to_string())?;
     if let Some(file) = &args.json {
         let text = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
@@ -93,6 +94,7 @@ fn find(args: &Args, profile: &Profile, cores: String) -> Result<Gateway, String
         cores,
         agent: args.agent,
         users: args.users(profile.most),
+        tls: args.wss,
         most: profile.most.max(profile.calls) + profile.sessions + 1000,
         trunk: String::new(),
         media: String::new(),

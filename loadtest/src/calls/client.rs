@@ -5,6 +5,7 @@ use mio::{Registry, Token};
 use serde::Deserialize;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// How far a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,10 +77,11 @@ impl Client {
         &mut self,
         now: u64,
         to: SocketAddr,
+        tls: Option<&Arc<rustls::ClientConfig>>,
         registry: &Registry,
         token: Token,
     ) -> io::Result<()> {
-        self.link = Some(Link::connect(to, registry, token)?);
+        self.link = Some(Link::connect(to, tls, registry, token)?);
         (self.stage, self.began) = (Stage::Opening, now);
         Ok(())
     }

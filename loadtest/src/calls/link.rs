@@ -1,10 +1,12 @@
-//! A browser's WebSocket: non-blocking, fed by the loop, never waited for.
+//! A browser's WebSocket, over TLS or not: non-blocking, fed by the loop, never waited for.
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use rustls::{ClientConfig, ClientConnection};
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tungstenite::error::Error as WsError;
 use tungstenite::protocol::{Message, Role, WebSocketConfig, WebSocketContext};
 
@@ -27,6 +29,7 @@ const LONGEST_HEAD: usize = 8192;
 /// One WebSocket.
 pub struct Link {
     stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     /// `None` until the handshake is over.
     context: Option<WebSocketContext>,
     head: Vec<u8>,
@@ -59,7 +62,14 @@ impl Write for Pipe<'_> {
 
 impl Link {
     /// Begins to connect.
-    pub fn connect(to: SocketAddr, registry: &Registry, token: Token) -> io::Result<Link> {
+    pub fn connect(
+        to: SocketAddr,
+        tls: Option<&Arc<ClientConfig>>,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Link> {
+        let secure = |config| ClientConnection::new(Arc::clone(config), to.ip().into()).map(Box::new);
+        let tls = tls.map(secure).transpose().map_err(io::Error::other)?;
         let mut stream = TcpStream::connect(to)?;
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         let out = format!(
@@ -67,7 +77,7 @@ impl Link {
              Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: bridgehead.v1\r\n\r\n"
         );
         let (head, told) = (Vec::new(), VecDeque::new());
-        Ok(Link { stream, context: None, head, out: out.into_bytes(), told, gone: false })
+        Ok(Link { stream, tls, context: None, head, out: out.into_bytes(), told, gone: false })
     }
 
     /// Sends a message.
@@ -87,7 +97,7 @@ impl Link {
         while !self.gone {
             match self.stream.read(buffer) {
                 Ok(0) => self.fail("closed"),
-                Ok(length) => self.on_bytes(&buffer[..length]),
+                Ok(length) => self.on_read(&buffer[..length]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => break,
@@ -108,9 +118,42 @@ impl Link {
         }
     }
 
+    /// Bytes of the stream.
+    fn on_read(&mut self, mut bytes: &[u8]) {
+        let Some(tls) = &mut self.tls else { return self.on_bytes(bytes) };
+        let mut plain = Vec::new();
+        while !bytes.is_empty() {
+            let read = tls.read_tls(&mut bytes).map_err(|error| error.to_string());
+            let told = read.and_then(|_| tls.process_new_packets().map_err(|error| error.to_string()));
+            if let Err(error) = told {
+                return self.fail(&error);
+            }
+            // Nothing more now, or the end of it: the stream tells that, too.
+            let _ = tls.reader().read_to_end(&mut plain);
+        }
+        if !plain.is_empty() {
+            self.on_bytes(&plain);
+        }
+    }
+
+    /// What there is to send goes into TLS, which has room for a request or two and takes the rest later.
+    fn enclose(&mut self) {
+        if let Some(tls) = &mut self.tls
+            && !self.out.is_empty()
+        {
+            let taken = tls.writer().write(&self.out).unwrap_or(0);
+            self.out.drain(..taken);
+        }
+    }
+
     fn flush(&mut self) {
-        while !self.gone && !self.out.is_empty() {
-            match self.stream.write(&self.out) {
+        self.enclose();
+        while !self.gone && self.tls.as_ref().map_or(!self.out.is_empty(), |tls| tls.wants_write()) {
+            let written = match &mut self.tls {
+                Some(tls) => tls.write_tls(&mut self.stream).map(|_| 0),
+                None => self.stream.write(&self.out),
+            };
+            match written {
                 Ok(written) => drop(self.out.drain(..written)),
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) =>

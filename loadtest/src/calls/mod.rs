@@ -10,11 +10,13 @@ mod profile;
 mod sdp;
 mod stun;
 mod tally;
+mod tls;
 mod turn;
 
 pub use call::Role;
 pub use dtls::Version;
 pub use tally::Tally;
+pub use tls::client as tls_client;
 
 use crate::engine::{Engine, PortId, Profile, Settings, now};
 use agent::Agent;
@@ -26,6 +28,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How the sides of calls are told apart at the generator. What the gateway does is the same; what differs is how many
@@ -46,6 +49,8 @@ pub enum Seating {
 pub struct Plan {
     /// The gateway's HTTP address.
     pub http: SocketAddr,
+    /// Browsers speak TLS, by this.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
     /// Where the agent listens for SIP: the gateway's trunk.
     pub agent: SocketAddrV4,
     /// The generator's own address.
@@ -202,7 +207,7 @@ impl Calls {
         let place = self.clients.len();
         let name = format!("load{}", place % self.plan.users.max(1));
         let mut client = Client::new(name.clone(), name);
-        client.connect(now(), self.plan.http, self.poll.registry(), Token(place))?;
+        client.connect(now(), self.plan.http, self.plan.tls.as_ref(), self.poll.registry(), Token(place))?;
         self.clients.push(client);
         Ok(())
     }
@@ -222,7 +227,7 @@ impl Calls {
     /// Begins to come back to the session at this place.
     pub fn reconnect(&mut self, place: usize) -> io::Result<()> {
         let Some(client) = self.clients.get_mut(place) else { return Ok(()) };
-        client.connect(now(), self.plan.http, self.poll.registry(), Token(place))
+        client.connect(now(), self.plan.http, self.plan.tls.as_ref(), self.poll.registry(), Token(place))
     }
 
     /// Dials a call from a session that has none; false where there is no such session.

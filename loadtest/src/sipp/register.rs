@@ -36,6 +36,7 @@ impl Sessions {
 pub(super) fn sessions(sipp: &Sipp, scene: &Scene) -> io::Result<Sessions> {
     let port = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
     let plan = Plan {
+        tls: None,
         http: scene.target,
         // Nobody is called.
         agent: SocketAddrV4::new(Ipv4Addr::LOCALHOST, port),

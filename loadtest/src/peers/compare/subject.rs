@@ -298,6 +298,7 @@ fn start_gateway(
         cores: cores[0].to_string(),
         agent,
         users: USERS,
+        tls: false,
         most: calls * 2 + 64,
         trunk: if setting == Setting::Shared { "shared_rtp_ports = true\n".into() } else { String::new() },
         media: if setting == Setting::Ring { "io_uring = true\n".into() } else { String::new() },
@@ -309,6 +310,7 @@ fn start_gateway(
     let mut played = Calls::new(
         Plan {
             http: gateway.http,
+            tls: None,
             agent,
             local: Ipv4Addr::LOCALHOST,
             users: USERS,
