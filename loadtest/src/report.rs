@@ -143,6 +143,8 @@ pub struct Step {
     pub loop_p999_s: Option<f64>,
     /// Calls or sessions that came and went meanwhile.
     pub churn: Option<Churn>,
+    /// Dial command to INVITE at the agent, of the calls that came up for this step, beside those that talked already.
+    pub invite_us: Times,
     /// The generator itself.
     pub generator: Generator,
     /// Lost or late under 0.1 %, and p99 of the delay under 20 ms, both ways.
@@ -282,7 +284,7 @@ impl Report {
         if !self.steps.is_empty() {
             let _ = writeln!(
                 text,
-                "{:>6} {:>9} {:>8} {:>6} {:>8} {:>8} {:>8} {:>8} {:>6} {:>6} {:>6} {:>6} {:>8} {:>6} {:>8}  verdict",
+                "{:>6} {:>9} {:>8} {:>6} {:>8} {:>8} {:>8} {:>8} {:>6} {:>6} {:>6} {:>6} {:>8} {:>8} {:>6} {:>8}  verdict",
                 "calls",
                 "packets",
                 "missed%",
@@ -296,6 +298,7 @@ impl Report {
                 "user",
                 "kernel",
                 "RSS MB",
+                "dial p99",
                 "idle%",
                 "late us"
             );
@@ -327,7 +330,7 @@ fn line(step: &Step) -> String {
     };
     let drops: Vec<String> = step.drops.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
     format!(
-        "{:>6} {:>9} {:>8.4} {:>6} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>6.2} {:>6.2} {:>6.2} {:>6.2} {:>8.1} {:>6.0} \
+        "{:>6} {:>9} {:>8.4} {:>6} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>6.2} {:>6.2} {:>6.2} {:>6.2} {:>8.1} {:>8.2} {:>6.0} \
          {:>8.0}  {verdict} {}\n",
         step.calls,
         step.forwarded(),
@@ -342,6 +345,7 @@ fn line(step: &Step) -> String {
         step.cpu_us[1],
         step.cpu_us[2],
         step.memory as f64 / 1e6,
+        step.invite_us.p99 / 1000.0,
         step.generator.idle * 100.0,
         step.generator.lateness_us.p99,
         drops.join(", "),

@@ -2,7 +2,7 @@
 
 use super::{Flow, Run};
 use crate::calls::Role;
-use crate::report::{Churn, SetUp};
+use crate::report::{Churn, SetUp, Step};
 use std::io;
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ impl Run {
         let mut bad = 0;
         loop {
             let reached = self.reach(target, profile.rate)?;
-            let step = self.measure(time)?;
+            let invite_us = SetUp::from(&self.cut_tally()).invite_us;
+            let step = Step { invite_us, ..self.measure(time)? };
             let fit = step.generator.fit;
             bad += usize::from(!step.good);
             self.report.steps.push(step);
