@@ -101,6 +101,10 @@ pub struct Args {
     /// Microseconds between two passes of the generator
     #[arg(long, default_value = "250")]
     pub tick_us: u64,
+    /// Milliseconds between two packets of a stream, instead of about 20: for more calls than packets could be made for,
+    /// where memory is what is asked about
+    #[arg(long, value_name = "MS")]
+    pub interval_ms: Option<u16>,
     /// Bytes of RTP payload
     #[arg(long, default_value = "160")]
     pub payload: usize,
@@ -130,6 +134,14 @@ impl Args {
     /// What is to be played against a gateway at this address.
     pub fn plan(&self, http: SocketAddr, most: usize) -> Result<Plan, String> {
         let tls = if self.wss { Some(tls_client().map_err(|error| error.to_string())?) } else { None };
+        let mut streams = Settings {
+            tick: Duration::from_micros(self.tick_us.clamp(50, 20_000)),
+            payload: self.payload.clamp(engine::Stamp::SIZE, 1200),
+            ..Settings::default()
+        };
+        if let Some(ms) = self.interval_ms.map(|ms| ms.clamp(20, 2_000)) {
+            (streams.interval, streams.timestamp) = (Duration::from_millis(ms.into()), 8 * u32::from(ms));
+        }
         Ok(Plan {
             http,
             tls,
@@ -141,11 +153,7 @@ impl Args {
             web: self.web,
             rtp: self.rtp,
             patience: Duration::from_secs(10),
-            streams: Settings {
-                tick: Duration::from_micros(self.tick_us.clamp(50, 20_000)),
-                payload: self.payload.clamp(engine::Stamp::SIZE, 1200),
-                ..Settings::default()
-            },
+            streams,
         })
     }
 }
