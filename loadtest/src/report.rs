@@ -133,6 +133,8 @@ pub struct Step {
     pub cpu_cores: f64,
     /// The gateway's CPU for a forwarded packet, in microseconds: all, user space, kernel.
     pub cpu_us: [f64; 3],
+    /// The same of each shard's thread, by its name, over the step and what comes before and behind it.
+    pub shards: BTreeMap<String, f64>,
     /// The gateway's resident memory, in bytes.
     pub memory: u64,
     /// Datagrams that the kernel dropped at other sockets than the generator's.

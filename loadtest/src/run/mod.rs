@@ -194,7 +194,7 @@ impl Run {
 
     /// Measures all calls that talk, for a while.
     fn measure(&mut self, time: Duration) -> io::Result<Step> {
-        let metrics = self.gateway.metrics();
+        let (metrics, asked) = (self.gateway.metrics(), crate::engine::now());
         self.wait(SETTLE)?;
         let mut step = Step { calls: self.calls.talking(), ..Step::default() };
         self.calls.engine().take_own();
@@ -212,13 +212,15 @@ impl Run {
         step.memory = after.memory;
         step.kernel_drops = (after.buffer_errors - before.buffer_errors).saturating_sub(own.drops);
         step.generator = Generator::from(&own);
-        self.gauges(&mut step, &metrics);
+        self.gauges(&mut step, &metrics, asked);
         Ok(step)
     }
 
     /// What the gateway says of itself.
-    fn gauges(&mut self, step: &mut Step, before: &Metrics) {
-        let after = self.gateway.metrics();
+    fn gauges(&mut self, step: &mut Step, before: &Metrics, asked: u64) {
+        let (after, seconds) = (self.gateway.metrics(), (crate::engine::now() - asked) as f64 / 1e9);
+        let cpu = after.grown(before, "bridgehead_cpu_seconds_total").into_iter();
+        step.shards = cpu.map(|(name, time)| (name, time / seconds)).collect();
         step.drops = after.drops(before);
         step.loop_p999_s = after.pass_bound(before, 0.999);
     }
