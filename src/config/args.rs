@@ -25,7 +25,7 @@ pub struct Args {
     /// Address for browsers: page, SDK and WebSocket [default: 127.0.0.1:8080]
     #[arg(long, global = true, value_name = "ADDR:PORT")]
     pub http: Option<SocketAddr>,
-    /// Address for SIP over UDP [default: 127.0.0.1:5060]
+    /// Address for SIP over UDP and TCP [default: 127.0.0.1:5060]
     #[arg(long, global = true, value_name = "ADDR:PORT")]
     pub sip: Option<SocketAddr>,
     /// Address of media sockets [default: 127.0.0.1]

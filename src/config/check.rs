@@ -1,7 +1,7 @@
 //! Reading a file, and what its keys say about each other.
 
 use super::route::{CLASSES, Route, Wrong};
-use super::{Error, File, Trunk};
+use super::{Error, File, Transport, Trunk};
 use crate::leg::Attach;
 use std::path::Path;
 use toml::Spanned;
@@ -30,6 +30,7 @@ impl Check<'_> {
 
     fn all(&self) -> Result<(), Error> {
         self.certificate()?;
+        self.sip_tls()?;
         self.limits()?;
         self.attach()?;
         self.auth()?;
@@ -48,6 +49,34 @@ impl Check<'_> {
             (None, Some(_)) => {
                 let what = "key: in [http] there is a key and no certificate; add certificate = \"FILE\"";
                 Err(Error::whole(self.file, what))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn sip_tls(&self) -> Result<(), Error> {
+        let sip = &self.parsed.sip;
+        match (&sip.tls_certificate, &sip.tls_key) {
+            (Some(certificate), None) => {
+                let what = "tls_certificate: it needs its key; add tls_key = \"FILE\"";
+                return Err(self.wrong(certificate, what.into()));
+            }
+            (None, Some(_)) => {
+                let what =
+                    "tls_key: in [sip] there is a key and no certificate; add tls_certificate = \"FILE\"";
+                return Err(Error::whole(self.file, what));
+            }
+            _ => {}
+        }
+        if sip.tls_listen.is_some() && sip.tls_certificate.is_none() {
+            let what =
+                "tls_listen: SIP over TLS needs a certificate; add tls_certificate and tls_key to [sip]";
+            return Err(Error::whole(self.file, what));
+        }
+        match &sip.tls_client_ca {
+            Some(path) if sip.tls_listen.is_none() => {
+                let what = "tls_client_ca: nothing listens for TLS; add tls_listen = \"ADDR:5061\"".into();
+                Err(self.wrong(path, what))
             }
             _ => Ok(()),
         }
@@ -130,6 +159,10 @@ impl Check<'_> {
                 return Err(
                     self.wrong(&trunk.name, format!("name: there are two trunks {name:?}; rename one"))
                 );
+            }
+            if let Some(ca) = trunk.ca.as_ref().filter(|_| trunk.transport != Transport::Tls) {
+                let what = "ca: only a trunk over TLS shows a certificate; add transport = \"tls\"".into();
+                return Err(self.wrong(ca, what));
             }
             trunk_limits(trunk).map_err(|wrong| self.at(&wrong))?;
             super::dialogs::check(trunk).map_err(|wrong| self.at(&wrong))?;
@@ -262,6 +295,14 @@ mod tests {
                 "[[trunk]]\nname=\"a\"\naddress=\"127.0.0.1:1\"\nreliable = \"on\"",
                 &["b.toml:4:", "reliable", "supported"],
             ),
+            (
+                "[[trunk]]\nname=\"a\"\naddress=\"127.0.0.1:1\"\nca=\"c\"",
+                &["b.toml:4:", "ca", "transport = "],
+            ),
+            ("[sip]\ntls_listen=\"127.0.0.1:1\"", &["b.toml:", "tls_listen", "tls_certificate"]),
+            ("[sip]\ntls_certificate=\"c\"", &["b.toml:2:", "tls_certificate", "tls_key = "]),
+            ("[sip]\ntls_key=\"c\"", &["b.toml:", "tls_key", "tls_certificate = "]),
+            ("[sip]\ntls_client_ca=\"c\"", &["b.toml:2:", "tls_client_ca", "tls_listen = "]),
             ("[limits]\nload = 101", &["b.toml:2:", "load", "1 to 100"]),
             ("[http]\ncertificate = \"c.pem\"", &["b.toml:2:", "certificate", "key = "]),
             ("[http]\nkey = \"k.pem\"", &["b.toml:", "key", "certificate = "]),

@@ -73,12 +73,25 @@ impl Default for Http {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sip {
-    /// Address for SIP over UDP.
+    /// Address for SIP over UDP and TCP.
     #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     /// Address that others must use to reach `listen`, where it differs (NAT).
     #[serde(deserialize_with = "maybe_address")]
     pub advertise: Option<SocketAddr>,
+    /// Address for SIP over TLS, with `tls_certificate`; nowhere until told.
+    #[serde(deserialize_with = "maybe_address")]
+    pub tls_listen: Option<SocketAddr>,
+    /// Certificate chain of SIP over TLS in PEM, leaf first. Shown by `tls_listen`, and to trunks that ask for one. Read
+    /// again when the file changes, as are all files for TLS.
+    pub tls_certificate: Option<Spanned<PathBuf>>,
+    /// Private key in PEM to `tls_certificate`.
+    pub tls_key: Option<PathBuf>,
+    /// Certificate authorities in PEM. With them, `tls_listen` takes connections only of who shows a certificate that
+    /// one of them signed.
+    pub tls_client_ca: Option<Spanned<PathBuf>>,
+    /// Certificate authorities in PEM, of trunks that name none of their own.
+    pub tls_ca: PathBuf,
     /// What User-Agent and Server say; empty says nothing.
     pub user_agent: String,
     /// What requests from addresses of no trunk get: `refuse` (403, ten times a second each at most) or `ignore`.
@@ -101,12 +114,20 @@ pub enum Strangers {
     Ignore,
 }
 
+/// Where the system keeps the certificate authorities that it trusts.
+const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
+
 impl Default for Sip {
     fn default() -> Self {
         let user_agent = concat!("Bridgehead/", env!("CARGO_PKG_VERSION")).to_owned();
         Sip {
             listen: (Ipv4Addr::LOCALHOST, 5060).into(),
             advertise: None,
+            tls_listen: None,
+            tls_certificate: None,
+            tls_key: None,
+            tls_client_ca: None,
+            tls_ca: SYSTEM_CA.into(),
             user_agent,
             strangers: Strangers::Refuse,
             ban_after: 200,
@@ -242,8 +263,10 @@ pub struct Limits {
     pub calls_per_user: u32,
     /// Emergency calls at once for which `calls` leaves no room.
     pub emergency_calls: u32,
-    /// TCP connections.
+    /// HTTP and WebSocket connections.
     pub connections: u32,
+    /// SIP connections over TCP and TLS.
+    pub sip_connections: u32,
     /// Percent of its time that a core may be at work before new calls on it are refused with 503; 0: whatever it is.
     pub load: Spanned<u8>,
 }
@@ -257,6 +280,7 @@ impl Default for Limits {
             calls_per_user: 16,
             emergency_calls: 64,
             connections: 20_000,
+            sip_connections: 20_000,
             load: told(95),
         }
     }
@@ -384,9 +408,14 @@ pub struct Trunk {
     /// Its address.
     #[serde(deserialize_with = "address")]
     pub address: SocketAddr,
-    /// How it is spoken to: `udp`, `tcp` or `tls`.
+    /// How it is spoken to: `udp`, `tcp` or `tls`. Over TLS its certificate must name `domain`, or the address where
+    /// there is none.
     #[serde(default)]
     pub transport: Transport,
+    /// Certificate authorities in PEM that its certificate must be signed by, in place of `sip.tls_ca`; or that
+    /// certificate itself.
+    #[serde(default)]
+    pub ca: Option<Spanned<PathBuf>>,
     /// Host part of the addresses there; `address` where empty.
     #[serde(default)]
     pub domain: String,
@@ -523,8 +552,17 @@ impl File {
     /// must not hang on where it was started.
     pub(super) fn beside(&mut self, config: &Path) {
         let folder = config.parent().unwrap_or(Path::new(""));
-        let spanned = [&mut self.http.certificate, &mut self.auth.jwt_public_key].into_iter().flatten();
-        for path in spanned.map(Spanned::get_mut).chain(&mut self.http.key) {
+        let sip = &mut self.sip;
+        let spanned = [
+            &mut self.http.certificate,
+            &mut self.auth.jwt_public_key,
+            &mut sip.tls_certificate,
+            &mut sip.tls_client_ca,
+        ];
+        let trunks = self.trunk.iter_mut().filter_map(|trunk| trunk.ca.as_mut());
+        let spanned = spanned.into_iter().flatten().chain(trunks).map(Spanned::get_mut);
+        let plain = [&mut sip.tls_ca].into_iter().chain(&mut self.http.key).chain(&mut sip.tls_key);
+        for path in spanned.chain(plain) {
             *path = folder.join(&*path);
         }
     }
@@ -542,6 +580,7 @@ impl Trunk {
             name: told(name.to_owned()),
             address,
             transport: Transport::Udp,
+            ca: None,
             domain: String::new(),
             username: String::new(),
             password: String::new(),

@@ -32,6 +32,7 @@ pub fn plan(file: &File, shards: u8, identity: webrtc::Identity) -> shard::Confi
     };
     let caps = shard::Caps {
         connections: share(file.limits.connections, shards),
+        sip_connections: share(file.limits.sip_connections, shards),
         load: *file.limits.load.get_ref(),
         ..shard::Caps::default()
     };
@@ -43,6 +44,7 @@ pub fn plan(file: &File, shards: u8, identity: webrtc::Identity) -> shard::Confi
             origins: file.http.origins.clone(),
             ..shard::Http::default()
         },
+        sip_tls: shard::SipTls::default(),
         io_uring: file.media.io_uring,
         caps,
         trace: shard::TraceCaps {
@@ -63,6 +65,13 @@ pub fn plan(file: &File, shards: u8, identity: webrtc::Identity) -> shard::Confi
 fn realm(file: &File) -> shard::Realm {
     shard::Realm {
         sip_advertised: file.sip.advertise,
+        sip_tls: file.sip.tls_listen,
+        // Behind NAT the same address with its own port.
+        sip_tls_advertised: file
+            .sip
+            .advertise
+            .zip(file.sip.tls_listen)
+            .map(|(told, listen)| (told.ip(), listen.port()).into()),
         media: file.media.listen,
         ..shard::Realm::new("default", file.sip.listen)
     }

@@ -104,6 +104,11 @@ fn servers(lines: &mut Lines, file: &File) {
     lines.table("[sip]");
     lines.text("listen", file.sip.listen);
     lines.maybe("advertise", file.sip.advertise);
+    lines.maybe("tls_listen", file.sip.tls_listen);
+    lines.maybe("tls_certificate", file.sip.tls_certificate.as_ref().map(|path| path.get_ref().display()));
+    lines.maybe("tls_key", file.sip.tls_key.as_ref().map(|path| path.display()));
+    lines.maybe("tls_client_ca", file.sip.tls_client_ca.as_ref().map(|path| path.get_ref().display()));
+    lines.text("tls_ca", file.sip.tls_ca.display());
     lines.text("user_agent", &file.sip.user_agent);
     lines.raw("ban_after", file.sip.ban_after);
     lines.raw("ban_s", file.sip.ban_s);
@@ -156,6 +161,7 @@ fn bounds(lines: &mut Lines, file: &File) {
     lines.raw("calls_per_user", file.limits.calls_per_user);
     lines.raw("emergency_calls", file.limits.emergency_calls);
     lines.raw("connections", file.limits.connections);
+    lines.raw("sip_connections", file.limits.sip_connections);
     lines.raw("load", file.limits.load.get_ref());
     lines.table("[admin]");
     lines.text("listen", file.admin.listen.map_or_else(|| "off".to_owned(), |address| address.to_string()));
@@ -181,6 +187,7 @@ fn trunks_and_users(lines: &mut Lines, file: &File) {
         lines.text("name", trunk.name.get_ref());
         lines.text("address", trunk.address);
         lines.text("transport", trunk.transport.name());
+        lines.maybe("ca", trunk.ca.as_ref().map(|path| path.get_ref().display()));
         lines.some("domain", &trunk.domain);
         lines.some("username", &trunk.username);
         lines.secret("password", &trunk.password);
@@ -321,6 +328,11 @@ mod tests {
             listen = "127.0.0.1:8443"
             certificate = "a \"b\".pem"
             key = "k.pem"
+            [sip]
+            tls_listen = "127.0.0.1:5061"
+            tls_certificate = "sip.pem"
+            tls_key = "sip.key"
+            tls_client_ca = "clients.pem"
             [media]
             rtp_ports = "20000-20999"
             dtls = "1.3"
@@ -333,6 +345,7 @@ mod tests {
             name = "pbx"
             address = "127.0.0.1:5070"
             transport = "tls"
+            ca = "own.pem"
             username = "gw"
             password = "hush1"
             codecs = ["opus", "pcmu"]

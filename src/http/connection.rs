@@ -25,6 +25,8 @@ pub enum Event {
     Request(Box<Request>),
     /// A WebSocket message.
     Text(String),
+    /// A binary one, where [`Connection::allow_binary`] was said.
+    Binary(Vec<u8>),
     /// Nothing more will come. Said once; output may still have to be sent, see [`Connection::wants_close`].
     Closed(Closed),
 }
@@ -289,6 +291,24 @@ impl Connection {
         self.watch_output(now);
     }
 
+    /// Takes binary messages from now on, too; else they end a WebSocket.
+    pub fn allow_binary(&mut self) {
+        if let State::Web(web) = &mut self.state {
+            web.allow_binary();
+        }
+    }
+
+    /// Sends a binary WebSocket message.
+    pub fn send_binary(&mut self, now: Now, data: Vec<u8>) -> Result<(), Error> {
+        let State::Web(web) = &mut self.state else { return Err(Error::NoWebSocket) };
+        if !web.send_binary(data, &mut self.output) {
+            return Err(Error::NoWebSocket);
+        }
+        self.counters.texts_out += 1;
+        self.watch_output(now);
+        Ok(())
+    }
+
     fn arm(&mut self, at: Instant, why: &'static str) {
         self.deadline = Some(Deadline { at, why });
     }
@@ -400,9 +420,9 @@ impl Connection {
     fn on_frames(&mut self, now: Now, bytes: &[u8]) {
         let State::Web(web) = &mut self.state else { return };
         let (events, counters) = (&mut self.events, &mut self.counters);
-        let result = web.handle_bytes(bytes, &mut self.output, |text| {
+        let result = web.handle_bytes(bytes, &mut self.output, |event| {
             counters.texts_in += 1;
-            events.push_back(Event::Text(text));
+            events.push_back(event);
         });
         if let Err(ended) = result {
             if ended == Ended::Broken {

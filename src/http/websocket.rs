@@ -2,6 +2,7 @@
 //! handshake.
 
 use super::config::Config;
+use super::connection::Event;
 use super::output::Output;
 use crate::base::{Deadline, Now};
 use std::borrow::Cow;
@@ -33,6 +34,7 @@ pub(super) struct WebSocket {
     ping_at: Instant,
     pong_by: Option<Instant>,
     close_by: Option<Instant>,
+    binary: bool,
 }
 
 /// The stream that tungstenite believes to read and write.
@@ -73,15 +75,20 @@ impl WebSocket {
             ping_at: now.instant + config.ping_interval,
             pong_by: None,
             close_by: None,
+            binary: false,
         }
     }
 
-    /// Takes bytes; whole text messages go to `on_text`.
+    pub(super) fn allow_binary(&mut self) {
+        self.binary = true;
+    }
+
+    /// Takes bytes; whole messages go to `on_message`.
     pub(super) fn handle_bytes(
         &mut self,
         bytes: &[u8],
         output: &mut Output,
-        mut on_text: impl FnMut(String),
+        mut on_message: impl FnMut(Event),
     ) -> Result<(), Ended> {
         let mut pipe = Pipe { input: bytes, output };
         loop {
@@ -90,7 +97,7 @@ impl WebSocket {
                     self.pong_by = None;
                     // After our Close frame the application is gone.
                     if self.close_by.is_none() {
-                        on_text(text.as_str().to_owned());
+                        on_message(Event::Text(text.as_str().to_owned()));
                     }
                     continue;
                 }
@@ -99,6 +106,13 @@ impl WebSocket {
                     continue;
                 }
                 Ok(Message::Close(_) | Message::Frame(_)) => continue,
+                Ok(Message::Binary(data)) if self.binary => {
+                    self.pong_by = None;
+                    if self.close_by.is_none() {
+                        on_message(Event::Binary(data.into()));
+                    }
+                    continue;
+                }
                 Ok(Message::Binary(_)) => CloseCode::Unsupported,
                 Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(WsError::ConnectionClosed | WsError::AlreadyClosed) => {
@@ -118,6 +132,12 @@ impl WebSocket {
     pub(super) fn send_text(&mut self, text: &str, output: &mut Output) -> bool {
         let mut pipe = Pipe { input: &[], output };
         self.context.can_write() && self.context.write(&mut pipe, Message::text(text)).is_ok()
+    }
+
+    /// Queues a binary message; false once the connection is closing.
+    pub(super) fn send_binary(&mut self, data: Vec<u8>, output: &mut Output) -> bool {
+        let mut pipe = Pipe { input: &[], output };
+        self.context.can_write() && self.context.write(&mut pipe, Message::binary(data)).is_ok()
     }
 
     /// Begins the closing handshake.

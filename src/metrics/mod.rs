@@ -77,6 +77,8 @@ fn browsers(page: &mut Page, shards: &[Snapshot]) {
     page.one(&names::REGISTRATIONS, gauge(shards, "registrations"));
     page.one(&names::PHONES, gauge(shards, "phones"));
     page.one(&names::CONNECTIONS, shards.iter().map(|shard| shard.connections).sum::<usize>() as f64);
+    let sip = [("tcp", "sip_tcp"), ("tls", "sip_tls"), ("ws", "sip_ws"), ("wss", "sip_wss")];
+    page.by(&names::SIP_CONNECTIONS, "transport", sip.map(|(name, key)| (name, gauge(shards, key))));
     page.one(&names::HANDSHAKES, gauge(shards, "handshakes"));
 }
 

@@ -56,7 +56,11 @@ pub const PHONES: Metric = gauge(
     "SIP phones that are registered through the gateway, just lost ones included.",
 );
 /// Connections.
-pub const CONNECTIONS: Metric = gauge("bridgehead_connections", "HTTP and WebSocket connections.");
+pub const CONNECTIONS: Metric =
+    gauge("bridgehead_connections", "Connections over TCP, of browsers and of SIP.");
+/// SIP connections.
+pub const SIP_CONNECTIONS: Metric =
+    gauge("bridgehead_sip_connections", "SIP connections by transport: tcp, tls, ws, wss.");
 /// Handshakes.
 pub const HANDSHAKES: Metric = gauge("bridgehead_tls_handshakes", "Connections whose TLS is not up yet.");
 /// Calls.
@@ -150,6 +154,7 @@ pub const ALL: &[Metric] = &[
     REGISTRATIONS,
     PHONES,
     CONNECTIONS,
+    SIP_CONNECTIONS,
     HANDSHAKES,
     CALLS,
     CALLS_INCOMING,

@@ -11,6 +11,7 @@ mod ring;
 mod sys;
 mod tcp;
 mod tls;
+mod trust;
 mod udp;
 
 pub use batch::{BATCH, Batch, Slot};
@@ -19,6 +20,7 @@ pub use fetch::fetch;
 pub use own::own_address;
 pub use poll::{Poll, Ready, Waker};
 pub use ring::try_ring;
-pub use tcp::{Listener, READ_SIZE, Stream, TcpOptions};
+pub use tcp::{ConnectOptions, Listener, READ_SIZE, Stream, TcpOptions};
 pub use tls::{BadCertificate, Certificate, Tickets};
+pub use trust::Trust;
 pub use udp::{Counters, Received, Sockets, Udp, UdpOptions};

@@ -1,10 +1,12 @@
 //! TCP: listeners that shards share, and streams that queue nothing: who writes keeps the bytes until they are taken.
 
 use super::tls::{Certificate, Tls};
+use super::trust::Trust;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
 
 /// The most that one read takes.
 pub const READ_SIZE: usize = 16 * 1024;
@@ -20,6 +22,13 @@ pub struct TcpOptions {
     pub share: bool,
     /// Connections that may wait to be accepted.
     pub backlog: u16,
+    /// Differentiated services code point, which accepted connections inherit.
+    pub dscp: Option<u8>,
+}
+
+fn mark(socket: &Socket, address: SocketAddr, dscp: u8) -> io::Result<()> {
+    let class = u32::from(dscp) << 2;
+    if address.is_ipv6() { socket.set_tclass_v6(class) } else { socket.set_tos_v4(class) }
 }
 
 /// A bound, non-blocking TCP listener.
@@ -44,6 +53,9 @@ impl Listener {
         }
         if let Some(device) = &options.device {
             socket.bind_device(Some(device.as_bytes()))?;
+        }
+        if let Some(dscp) = options.dscp {
+            mark(&socket, options.address, dscp)?;
         }
         socket.bind(&options.address.into())?;
         socket.listen(i32::from(options.backlog))?;
@@ -73,7 +85,7 @@ impl Listener {
                 Ok((stream, remote)) => {
                     stream.set_nonblocking(true)?;
                     stream.set_nodelay(true)?;
-                    return Ok(Some((Stream { socket: stream, tls: None }, remote)));
+                    return Ok(Some((Stream { socket: stream, tls: None, rising: false }, remote)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 // A connection that was gone before we took it is not the listener's fault.
@@ -97,9 +109,63 @@ impl Listener {
 pub struct Stream {
     socket: TcpStream,
     tls: Option<Tls>,
+    /// We asked for it, and nobody has been told yet that it is up.
+    rising: bool,
 }
 
+/// How to connect.
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    /// Where to.
+    pub remote: SocketAddr,
+    /// The address to come from, where it matters; an unspecified one leaves it to the system.
+    pub local: IpAddr,
+    /// The network device (or VRF) to stay on.
+    pub device: Option<String>,
+    /// Differentiated services code point.
+    pub dscp: Option<u8>,
+}
+
+/// What was sent and is not acknowledged for so long ends a connection of ours (`TCP_USER_TIMEOUT`).
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
 impl Stream {
+    /// Begins a connection. Its end is told by [`Stream::has_risen`], or an error of reading or writing.
+    pub fn connect(options: &ConnectOptions) -> io::Result<Stream> {
+        let socket = Socket::new(Domain::for_address(options.remote), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+        if let Some(device) = &options.device {
+            socket.bind_device(Some(device.as_bytes()))?;
+        }
+        if let Some(dscp) = options.dscp {
+            mark(&socket, options.remote, dscp)?;
+        }
+        if !options.local.is_unspecified() {
+            socket.bind(&SocketAddr::new(options.local, 0).into())?;
+        }
+        match socket.connect(&options.remote.into()) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Stream { socket: socket.into(), tls: None, rising: true })
+    }
+
+    /// Speaks TLS from now on, as the client, with whom `name` names. False where it names nobody.
+    pub fn secure_towards(&mut self, trust: &Trust, name: &str) -> bool {
+        self.tls = trust.connect(name).map(Tls::client);
+        self.tls.is_some()
+    }
+
+    /// True once, when a connection that we asked for is up, TLS included.
+    pub fn has_risen(&mut self) -> bool {
+        let up = self.rising && !self.is_handshaking() && self.socket.peer_addr().is_ok();
+        self.rising &= !up;
+        up
+    }
+
     /// Speaks TLS from now on, as the server. False where the certificate can't serve.
     pub fn secure(&mut self, certificate: &Certificate) -> bool {
         self.tls = Tls::new(certificate);

@@ -1,11 +1,12 @@
 //! TLS 1.2 and 1.3 (RFC 5246, RFC 8446) under a stream, by rustls: certificates, tickets, and one connection's machine.
 
+use super::trust::read_roots;
 use crate::base::Now;
 use aws_lc_rs::digest::{SHA256, digest};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{NoServerSessionStorage, ProducesTickets};
-use rustls::{ServerConfig, ServerConnection};
+use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
+use rustls::{ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
@@ -72,7 +73,11 @@ impl Tickets {
 
 /// A certificate with its key, and all else that connections are accepted with. Cheap to copy.
 #[derive(Clone)]
-pub struct Certificate(Arc<ServerConfig>);
+pub struct Certificate {
+    config: Arc<ServerConfig>,
+    /// Who speaks HTTP without TLS is told so.
+    web: bool,
+}
 
 impl fmt::Debug for Certificate {
     // It holds a private key.
@@ -84,14 +89,24 @@ impl fmt::Debug for Certificate {
 impl Certificate {
     /// Reads a chain, leaf first, and its key from PEM. ALPN offers `http/1.1` (RFC 7301).
     pub fn from_pem(chain: &[u8], key: &[u8], tickets: &Tickets) -> Result<Certificate, BadCertificate> {
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
-            .collect::<Result<_, _>>()
-            .map_err(|_| BadCertificate::NoCertificate)?;
-        if chain.is_empty() {
-            return Err(BadCertificate::NoCertificate);
-        }
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| BadCertificate::NoKey)?;
-        Certificate::new(chain, key, tickets)
+        Certificate::new(read_chain(chain)?, read_key(key)?, None, tickets)
+    }
+
+    /// The same for SIP, without ALPN. Where authorities are given, every client must show a certificate that one of
+    /// them signed.
+    pub fn for_sip(
+        chain: &[u8],
+        key: &[u8],
+        clients: Option<&[u8]>,
+        tickets: &Tickets,
+    ) -> Result<Certificate, BadCertificate> {
+        let clients = clients.map(read_roots).transpose()?.map(|(roots, _)| roots);
+        let mut certificate = Certificate::new(read_chain(chain)?, read_key(key)?, clients, tickets)?;
+        let mut config = ServerConfig::clone(&certificate.config);
+        config.alpn_protocols = Vec::new();
+        certificate.config = Arc::new(config);
+        certificate.web = false;
+        Ok(certificate)
     }
 
     /// A new self-signed one, of ECDSA P-256, for these addresses and `localhost`, from yesterday for 90 days. With the
@@ -114,20 +129,29 @@ impl Certificate {
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(digest(&SHA256, certificate.der()).as_ref());
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-        let certificate = Certificate::new(vec![certificate.der().clone()], key, tickets)?;
+        let certificate = Certificate::new(vec![certificate.der().clone()], key, None, tickets)?;
         Ok((certificate, fingerprint))
     }
 
     fn new(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
+        clients: Option<RootCertStore>,
         tickets: &Tickets,
     ) -> Result<Certificate, BadCertificate> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = match clients {
+            Some(roots) => {
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                    .build()
+                    .map_err(|_| BadCertificate::NoCertificate)?
+            }
+            None => WebPkiClientVerifier::no_client_auth(),
+        };
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|_| BadCertificate::NoPair)?
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_single_cert(chain, key)
             .map_err(|_| BadCertificate::NoPair)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -135,16 +159,31 @@ impl Certificate {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Arc::clone(&tickets.0);
         config.send_tls13_tickets = 1;
-        Ok(Certificate(Arc::new(config)))
+        Ok(Certificate { config: Arc::new(config), web: true })
     }
+}
+
+/// Reads certificates from PEM: one at least.
+pub(super) fn read_chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, BadCertificate> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|_| BadCertificate::NoCertificate)?;
+    if chain.is_empty() { Err(BadCertificate::NoCertificate) } else { Ok(chain) }
+}
+
+/// Reads a private key from PEM.
+pub(super) fn read_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, BadCertificate> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|_| BadCertificate::NoKey)
 }
 
 /// One connection's TLS.
 #[derive(Debug)]
 pub(super) struct Tls {
-    connection: Box<ServerConnection>,
+    connection: Box<Connection>,
     /// The first byte was looked at.
     greeted: bool,
+    /// Who speaks HTTP without TLS is told so.
+    web: bool,
     /// Plaintext that was taken, and whose ciphertext is not with the kernel yet: not reported as written.
     owed: usize,
     /// The last turn ended before the socket was empty.
@@ -154,9 +193,18 @@ pub(super) struct Tls {
 impl Tls {
     /// `None` where the certificate can't serve.
     pub(super) fn new(certificate: &Certificate) -> Option<Tls> {
-        let mut connection = ServerConnection::new(Arc::clone(&certificate.0)).ok()?;
+        let connection = ServerConnection::new(Arc::clone(&certificate.config)).ok()?;
+        Some(Tls { greeted: false, web: certificate.web, ..Tls::of(connection.into()) })
+    }
+
+    /// The client's side.
+    pub(super) fn client(connection: ClientConnection) -> Tls {
+        Tls::of(connection.into())
+    }
+
+    fn of(mut connection: Connection) -> Tls {
         connection.set_buffer_limit(Some(BUFFER));
-        Some(Tls { connection: Box::new(connection), greeted: false, owed: 0, unread: false })
+        Tls { connection: Box::new(connection), greeted: true, web: false, owed: 0, unread: false }
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
@@ -174,7 +222,7 @@ impl Tls {
             let mut first = [0];
             match socket.peek(&mut first) {
                 Ok(0) => return Ok(Some(0)),
-                Ok(_) if first[0] != HANDSHAKE => return Err(refuse(socket, first[0])),
+                Ok(_) if first[0] != HANDSHAKE => return Err(refuse(socket, first[0], self.web)),
                 Ok(_) => self.greeted = true,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) => return Err(error),
@@ -239,8 +287,8 @@ impl Tls {
 }
 
 /// What is no TLS. Plain HTTP, whose requests begin with a letter, is told what to do.
-fn refuse(socket: &mut TcpStream, first: u8) -> io::Error {
-    if first.is_ascii_uppercase() {
+fn refuse(socket: &mut TcpStream, first: u8, web: bool) -> io::Error {
+    if web && first.is_ascii_uppercase() {
         // Read, so that closing does not reset the connection before the answer is read.
         let _ = socket.read(&mut [0; 4096]);
         let _ = socket.write(PLAIN);

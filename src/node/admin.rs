@@ -43,9 +43,11 @@ pub(super) struct Desk {
 
 /// Binds the address. Before the thread runs, so that a taken port is said at start-up.
 pub(super) fn bind(address: SocketAddr) -> Result<Listener, Failure> {
-    Listener::open(&TcpOptions { address, device: None, share: false, backlog: 64 }).map_err(|error| {
-        Failure::new(format_args!("admin on {address}: {error}; say --admin ADDR:PORT, or --admin off"))
-    })
+    Listener::open(&TcpOptions { address, device: None, share: false, backlog: 64, dscp: None }).map_err(
+        |error| {
+            Failure::new(format_args!("admin on {address}: {error}; say --admin ADDR:PORT, or --admin off"))
+        },
+    )
 }
 
 /// Answers on a thread of its own, until the process ends.

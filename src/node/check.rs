@@ -86,7 +86,10 @@ pub(super) fn ports(file: &File, cores: &[u16]) -> String {
         let _ = writeln!(text, "{what:<10} {value}");
     };
     line(if file.http.certificate.is_some() { "https" } else { "http" }, file.http.listen.to_string());
-    line("sip", format!("udp {}", file.sip.listen));
+    line("sip", format!("udp and tcp {}", file.sip.listen));
+    if let Some(address) = file.sip.tls_listen {
+        line("sip", format!("tls {address}"));
+    }
     line("admin", file.admin.listen.map_or_else(|| "off".to_owned(), |address| address.to_string()));
     for shard in 0..shards {
         let core = cores.get(usize::from(shard)).map_or_else(|| "any".to_owned(), u16::to_string);
@@ -102,7 +105,7 @@ pub(super) fn ports(file: &File, cores: &[u16]) -> String {
         line("  rtp", format!("udp {}, {calls} SIP legs", at(&file.media.listen, &range)));
     }
     for trunk in &file.trunk {
-        line("trunk", format!("{} at {}", trunk.name.get_ref(), trunk.address));
+        line("trunk", format!("{} at {} {}", trunk.name.get_ref(), trunk.transport.name(), trunk.address));
     }
     if let Some(trunk) = &file.phones.trunk {
         let names: Vec<_> = file.phones.transports.iter().map(|name| name.get_ref().as_str()).collect();

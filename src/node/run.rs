@@ -1,7 +1,7 @@
 //! Starting, running and ending the whole.
 
 use super::admin::{self, Desk};
-use super::certificate::Source;
+use super::certificate::{Source, Tls, watch};
 use super::log::{self, note, say, warn};
 use super::signals::{News, listen};
 use super::trial::Trial;
@@ -71,6 +71,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             if let Some(source) = Source::of(&file) {
                 let tickets = Tickets::new().map_err(Failure::new)?;
                 source.load(&tickets).map_err(|what| Failure { code: 2, what })?;
+            }
+            if let Some(tls) = Tls::of(&file) {
+                let tickets = Tickets::new().map_err(Failure::new)?;
+                tls.load(&tickets).map_err(|what| Failure { code: 2, what })?;
             }
             check::check(&file, &cores);
             Ok(())
@@ -151,6 +155,10 @@ impl Node {
             Some(source) => Some(source.load(&tickets).map_err(|what| Failure { code: 2, what })?),
             None => extra.certificate,
         };
+        let tls = Tls::of(file);
+        if let Some(tls) = &tls {
+            config.sip_tls = tls.load(&tickets).map_err(|what| Failure { code: 2, what })?;
+        }
         let https = config.http.certificate.is_some();
         let opened = shard::open(&Arc::new(config), shards).map_err(Failure::new)?;
         let admin = file.admin.listen.map(admin::bind).transpose()?;
@@ -163,7 +171,20 @@ impl Node {
             spawn(seat, core, random.fork(), records.clone(), sender.clone())?;
         }
         if let Some(source) = source {
-            source.watch(tickets, opened.controls.clone())?;
+            let (paths, tickets) = (source.paths(), tickets.clone());
+            let read = move || source.load(&tickets);
+            watch("certificate", paths, read, Order::Certificate, opened.controls.clone())?;
+        }
+        if let Some(tls) = tls {
+            let paths = tls.paths();
+            let read = move || tls.load(&tickets);
+            watch(
+                "sip certificate",
+                paths,
+                read,
+                |tls| Order::SipTls(Box::new(tls)),
+                opened.controls.clone(),
+            )?;
         }
         let draining = Arc::new(AtomicBool::new(false));
         let address = admin.as_ref().map(Listener::address);
@@ -186,6 +207,9 @@ impl Node {
         }
         for sip in &self.bound.sip {
             say(format_args!("listening sip {sip}"));
+        }
+        for sip in self.bound.sip_tls.iter().flatten() {
+            say(format_args!("listening sips {sip}"));
         }
         for (shard, sockets) in self.bound.web.iter().enumerate() {
             for socket in sockets {

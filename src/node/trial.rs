@@ -142,26 +142,22 @@ fn choose_ports(args: &Args, file: &mut File, shards: u16) {
         return;
     }
     let udp = |address| Udp::open(&UdpOptions::new(address)).is_ok();
+    let tcp = |address| {
+        Listener::open(&TcpOptions { address, device: None, share: false, backlog: 1, dscp: None }).is_ok()
+    };
     if args.http.is_none() {
         let http = &mut file.http.listen;
-        let free = |port| {
-            let address = (http.ip(), port).into();
-            Listener::open(&TcpOptions { address, device: None, share: false, backlog: 1 }).is_ok()
-        };
-        http.set_port(next(http.port(), free));
+        http.set_port(next(http.port(), |port| tcp((http.ip(), port).into())));
     }
     if args.admin.is_none()
         && let Some(admin) = &mut file.admin.listen
     {
-        let free = |port| {
-            let address = (admin.ip(), port).into();
-            Listener::open(&TcpOptions { address, device: None, share: false, backlog: 1 }).is_ok()
-        };
-        admin.set_port(next(admin.port(), free));
+        admin.set_port(next(admin.port(), |port| tcp((admin.ip(), port).into())));
     }
     if args.sip.is_none() {
         let sip = &mut file.sip.listen;
-        sip.set_port(next(sip.port(), |port| udp((sip.ip(), port).into())));
+        let free = |address: SocketAddr| udp(address) && tcp(address);
+        sip.set_port(next(sip.port(), |port| free((sip.ip(), port).into())));
         if let Some(advertised) = &mut file.sip.advertise {
             advertised.set_port(sip.port());
         }

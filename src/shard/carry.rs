@@ -32,6 +32,7 @@ pub(super) fn seat_sockets(
     sockets: &mut Sockets,
     web: Vec<Udp>,
     sip: Vec<Udp>,
+    secure: &[Option<SocketAddr>],
 ) -> io::Result<Places> {
     let mut places = Places::default();
     for (n, socket) in web.into_iter().enumerate() {
@@ -46,8 +47,10 @@ pub(super) fn seat_sockets(
     for (n, socket) in sip.into_iter().enumerate() {
         let told = config.realms.get(n).and_then(|realm| realm.sip_advertised);
         let advertised = told.unwrap_or(socket.address());
+        let told = config.realms.get(n).and_then(|realm| realm.sip_tls_advertised);
+        let secure = secure.get(n).copied().flatten().map(|bound| told.unwrap_or(bound));
         let socket = seat_socket(poll, sockets, socket, true)?;
-        places.sip.push(SipPlace { socket, realm: RealmId(n as u8), advertised });
+        places.sip.push(SipPlace { socket, realm: RealmId(n as u8), advertised, secure });
     }
     Ok(places)
 }
@@ -83,6 +86,7 @@ impl Loop {
                     self.wide.retain(|wide| *wide != socket);
                 }
                 Output::Write { flow } => self.write_stream(now, flow),
+                Output::Connect { flow, name, trunk } => self.connect(now, flow, name.as_deref(), trunk),
                 Output::Close { flow } => self.close_stream(flow),
                 Output::Record(record) => self.record(record),
                 Output::Mail { to, mail } => {

@@ -2,7 +2,8 @@
 
 use super::trace::TraceCaps;
 use crate::base::ShardId;
-use crate::net::Certificate;
+use crate::leg::TrunkId;
+use crate::net::{Certificate, Trust};
 use crate::{call, http, media, signal, sip, webrtc};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -16,10 +17,16 @@ pub struct Realm {
     pub name: String,
     /// The network device (or VRF) to stay on.
     pub device: Option<String>,
-    /// Where SIP over UDP listens; port 0 takes any, the same for all shards.
+    /// Where SIP over UDP and TCP listens; port 0 takes any, the same for all shards.
     pub sip: SocketAddr,
     /// What others must use to reach `sip`, where it differs.
     pub sip_advertised: Option<SocketAddr>,
+    /// SIP over TCP listens there, too.
+    pub sip_tcp: bool,
+    /// Where SIP over TLS listens, with [`SipTls::certificate`].
+    pub sip_tls: Option<SocketAddr>,
+    /// What others must use to reach `sip_tls`, where it differs.
+    pub sip_tls_advertised: Option<SocketAddr>,
     /// Where RTP sockets are bound.
     pub media: IpAddr,
     /// Differentiated services code point of SIP.
@@ -36,6 +43,9 @@ impl Realm {
             device: None,
             sip,
             sip_advertised: None,
+            sip_tcp: true,
+            sip_tls: None,
+            sip_tls_advertised: None,
             media: sip.ip(),
             sip_dscp: None,
             media_dscp: None,
@@ -69,11 +79,34 @@ pub struct Http {
     pub demo: Option<String>,
 }
 
+/// TLS under SIP.
+#[derive(Clone, Debug, Default)]
+pub struct SipTls {
+    /// What listeners show. Without it they take no connection.
+    pub certificate: Option<Certificate>,
+    /// Whom connections to each trunk believe, by `TrunkId`; where absent, `others`.
+    pub trunks: Vec<Option<Trust>>,
+    /// Whom all others believe. Without it none is made.
+    pub others: Option<Trust>,
+}
+
+impl SipTls {
+    /// Whom a connection believes.
+    pub(super) fn trust(&self, trunk: Option<TrunkId>) -> Option<&Trust> {
+        let own = trunk.and_then(|trunk| self.trunks.get(usize::from(trunk.0)));
+        own.and_then(Option::as_ref).or(self.others.as_ref())
+    }
+}
+
 /// Bounds (design, section 8).
 #[derive(Clone, Copy, Debug)]
 pub struct Caps {
     /// HTTP and WebSocket connections of one shard.
     pub connections: usize,
+    /// SIP connections over TCP and TLS of one shard.
+    pub sip_connections: usize,
+    /// Those of one source that is no trunk's.
+    pub sip_per_source: usize,
     /// Connections of one shard whose TLS is not up yet; more are closed at once.
     pub handshakes: usize,
     /// How long TLS may take to come up.
@@ -92,6 +125,8 @@ impl Default for Caps {
     fn default() -> Self {
         Caps {
             connections: 20_000,
+            sip_connections: 20_000,
+            sip_per_source: 1_000,
             handshakes: 512,
             handshake_time: Duration::from_secs(10),
             sockets: 32_768,
@@ -111,6 +146,8 @@ pub struct Config {
     pub web_media: WebMedia,
     /// Browsers' signalling.
     pub http: Http,
+    /// TLS under SIP.
+    pub sip_tls: SipTls,
     /// Serve RTP sockets by `io_uring` where the kernel has it.
     pub io_uring: bool,
     /// Bounds.

@@ -1,13 +1,15 @@
-//! HTTP and WebSocket connections: their machines, their timers, and where their sessions live.
+//! The table of connections. HTTP and WebSocket: their machines, their timers, and where their sessions live; what
+//! speaks SIP is dealt with in `flows`.
 
 use super::config::Config;
 use super::core::{Core, Output};
 use super::exchanges::Asking;
+use super::flows::{SPARES, Tally, Use, Wire};
 use super::mail::Mail;
-use super::site::{Answer, SUBPROTOCOL, Site};
+use super::site::{Answer, Door, SIP, SUBPROTOCOL, Site};
 use crate::base::{Deadline, FlowId, Machine, Now, ShardId, Slab, TimerId, Wheel, counters};
 use crate::http::{self, Connection, Event};
-use crate::signal;
+use crate::{signal, sip};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,6 +35,10 @@ counters! {
 pub(super) struct Web {
     pub(super) connection: Connection,
     pub(super) remote: IpAddr,
+    /// With its port.
+    pub(super) address: SocketAddr,
+    /// It is a SIP phone's.
+    pub(super) sip: Option<Box<Use>>,
     /// The hub hears of it: it is a WebSocket.
     known: bool,
     /// The shard of the session, where it is another.
@@ -48,42 +54,63 @@ pub(super) struct Web {
     told: bool,
 }
 
-/// The table. A UDP listener has a place in it for the sake of its id.
+/// A place in the table.
+#[derive(Debug)]
+pub(super) enum Line {
+    /// A UDP listener, for the sake of its id.
+    Listener,
+    /// Kept for a connection that the SIP stack will ask for.
+    Spare,
+    /// HTTP, and WebSocket.
+    Web(Box<Web>),
+    /// SIP over TCP or TLS.
+    Sip(Box<Wire>),
+}
+
+/// The table.
 #[derive(Debug)]
 pub(super) struct Connections {
-    table: Slab<FlowId, Option<Box<Web>>>,
+    pub(super) table: Slab<FlowId, Line>,
+    pub(super) sip: Tally,
     wheel: Wheel<FlowId>,
     site: Site,
     config: Arc<http::Config>,
     http: http::Counters,
     counters: Counters,
     listeners: usize,
+    /// HTTP and WebSocket connections that there may be.
+    cap: usize,
 }
 
 impl Connections {
     pub(super) fn new(shard: ShardId, config: &Config) -> Connections {
         Connections {
-            table: Slab::new(shard, config.caps.connections + config.realms.len()),
+            table: Slab::new(
+                shard,
+                config.caps.connections + config.caps.sip_connections + config.realms.len() + SPARES,
+            ),
+            sip: Tally::default(),
             wheel: Wheel::default(),
             site: Site::new(&config.http),
             config: Arc::clone(&config.connection),
             http: http::Counters::default(),
             counters: Counters::default(),
             listeners: 0,
+            cap: config.caps.connections,
         }
     }
 
     /// A place for a UDP listener. Taken before any connection.
     pub(super) fn reserve(&mut self) -> FlowId {
         self.listeners += 1;
-        match self.table.insert(None) {
+        match self.table.insert(Line::Listener) {
             Ok(flow) => flow,
             Err(_) => unreachable!("the table has room for a listener of each realm"),
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.table.len() - self.listeners
+        self.table.len() - self.listeners - self.sip.spares()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Deadline> {
@@ -97,10 +124,22 @@ impl Connections {
     /// The counts of all connections, those that are over included.
     pub(super) fn http_counters(&self) -> http::Counters {
         let mut sum = self.http;
-        self.table
-            .iter()
-            .filter_map(|(_, web)| web.as_ref())
-            .for_each(|web| sum.add(&web.connection.counters()));
+        for (_, line) in self.table.iter() {
+            if let Line::Web(web) = line {
+                sum.add(&web.connection.counters());
+            }
+        }
+        sum
+    }
+
+    /// The same of SIP over TCP and TLS.
+    pub(super) fn sip_traffic(&self) -> sip::Traffic {
+        let mut sum = self.sip.traffic;
+        for (_, line) in self.table.iter() {
+            if let Line::Sip(wire) = line {
+                sum.add(&wire.connection.traffic());
+            }
+        }
         sum
     }
 
@@ -109,29 +148,43 @@ impl Connections {
     }
 
     pub(super) fn web(&mut self, flow: FlowId) -> Option<&mut Web> {
-        self.table.get_mut(flow)?.as_deref_mut()
+        match self.table.get_mut(flow)? {
+            Line::Web(web) => Some(web),
+            _ => None,
+        }
     }
 
     fn arm(&mut self, flow: FlowId) {
-        let Some(Some(web)) = self.table.get_mut(flow) else { return };
+        let Some(Line::Web(web)) = self.table.get_mut(flow) else { return };
         let wanted = web.connection.poll_timeout().map(|deadline| deadline.at);
-        match (wanted, &web.timer) {
-            // One that is armed too early wakes once for nothing; bytes every 20 ms need no new timer each time.
-            (Some(at), Some((armed, _))) if *armed <= at => return,
-            (None, _) => return,
-            _ => {}
+        rearm(&mut self.wheel, flow, &mut web.timer, wanted);
+    }
+
+    pub(super) fn arm_wire(&mut self, flow: FlowId) {
+        let Some(Line::Sip(wire)) = self.table.get_mut(flow) else { return };
+        let wanted = wire.connection.poll_timeout().map(|deadline| deadline.at);
+        rearm(&mut self.wheel, flow, &mut wire.timer, wanted);
+    }
+
+    pub(super) fn remove_wire(&mut self, flow: FlowId) {
+        if !matches!(self.table.get(flow), Some(Line::Sip(_))) {
+            return;
         }
-        if let Some((_, timer)) = web.timer.take() {
+        let Some(Line::Sip(wire)) = self.table.remove(flow) else { return };
+        if let Some((_, timer)) = wire.timer {
             self.wheel.cancel(timer);
         }
-        web.timer = wanted.map(|at| (at, self.wheel.insert(at, flow)));
+        self.sip.forget(&wire);
     }
 
     fn remove(&mut self, flow: FlowId) -> Option<Box<Web>> {
-        if !matches!(self.table.get(flow), Some(Some(_))) {
+        if !matches!(self.table.get(flow), Some(Line::Web(_))) {
             return None;
         }
-        let web = self.table.remove(flow)??;
+        let Line::Web(web) = self.table.remove(flow)? else { return None };
+        if let Some(using) = &web.sip {
+            self.sip.fall(using.flow.transport);
+        }
         if let Some((_, timer)) = web.timer {
             self.wheel.cancel(timer);
         }
@@ -141,15 +194,35 @@ impl Connections {
     }
 }
 
+/// Arms a connection's timer.
+fn rearm(
+    wheel: &mut Wheel<FlowId>,
+    flow: FlowId,
+    timer: &mut Option<(Instant, TimerId)>,
+    wanted: Option<Instant>,
+) {
+    match (wanted, &timer) {
+        // One that is armed too early wakes once for nothing; bytes every 20 ms need no new timer each time.
+        (Some(at), Some((armed, _))) if *armed <= at => return,
+        (None, _) => return,
+        _ => {}
+    }
+    if let Some((_, timer)) = timer.take() {
+        wheel.cancel(timer);
+    }
+    *timer = wanted.map(|at| (at, wheel.insert(at, flow)));
+}
+
 impl Core {
     /// A browser connected. `None`: no room, close the connection.
     pub fn opened(&mut self, now: Now, remote: SocketAddr) -> Option<FlowId> {
         let connections = &mut self.connections;
         let connection = Connection::new(now, Arc::clone(&connections.config));
-        let remote = remote.ip();
         let web = Web {
             connection,
-            remote,
+            remote: remote.ip(),
+            address: remote,
+            sip: None,
             known: false,
             home: None,
             cut: false,
@@ -158,7 +231,9 @@ impl Core {
             asking: None,
             told: false,
         };
-        let Ok(flow) = connections.table.insert(Some(Box::new(web))) else {
+        let room = connections.len() - connections.sip.wires() < connections.cap;
+        let place = room.then(|| connections.table.insert(Line::Web(Box::new(web))).ok()).flatten();
+        let Some(flow) = place else {
             connections.counters.full += 1;
             return None;
         };
@@ -169,40 +244,66 @@ impl Core {
 
     /// A connection brought bytes.
     pub fn bytes(&mut self, now: Now, flow: FlowId, bytes: &[u8]) {
-        self.touch(now, flow, |connection| connection.handle_bytes(now, bytes));
+        if self.is_wire(flow) {
+            self.touch_wire(now, flow, |connection| connection.handle_bytes(now, bytes));
+        } else {
+            self.touch(now, flow, |connection| connection.handle_bytes(now, bytes));
+        }
         self.settle(now);
     }
 
     /// The far side will send no more on a connection, but may still read.
     pub fn ended(&mut self, now: Now, flow: FlowId) {
-        self.end_poll(now, flow);
-        self.touch(now, flow, |connection| connection.handle_eof(now));
+        if self.is_wire(flow) {
+            self.touch_wire(now, flow, sip::Connection::handle_eof);
+        } else {
+            self.end_poll(now, flow);
+            self.touch(now, flow, |connection| connection.handle_eof(now));
+        }
         self.settle(now);
     }
 
     /// What a connection has to write next; empty where nothing waits.
     pub fn unsent(&self, flow: FlowId) -> &[u8] {
         match self.connections.table.get(flow) {
-            Some(Some(web)) => web.connection.output(),
+            Some(Line::Web(web)) => web.connection.output(),
+            Some(Line::Sip(wire)) => wire.connection.output(),
             _ => &[],
         }
     }
 
     /// Says that so many bytes of [`Core::unsent`] were taken.
     pub fn sent(&mut self, now: Now, flow: FlowId, count: usize) {
-        self.touch(now, flow, |connection| connection.consume_output(now, count));
+        if self.is_wire(flow) {
+            self.touch_wire(now, flow, |connection| connection.consume_output(now, count));
+        } else {
+            self.touch(now, flow, |connection| connection.consume_output(now, count));
+        }
         self.settle(now);
     }
 
     /// A connection is gone: it failed.
     pub fn closed(&mut self, now: Now, flow: FlowId) {
-        self.on_end(now, flow);
-        self.connections.remove(flow);
+        if self.is_wire(flow) {
+            self.remove_wire(now, flow);
+        } else {
+            self.on_end(now, flow);
+            self.connections.remove(flow);
+        }
         self.settle(now);
+    }
+
+    fn is_wire(&self, flow: FlowId) -> bool {
+        matches!(self.connections.table.get(flow), Some(Line::Sip(_)))
     }
 
     pub(super) fn expire_connections(&mut self, now: Now) {
         while let Some(flow) = self.connections.wheel.expire(now.instant) {
+            if let Some(Line::Sip(wire)) = self.connections.table.get_mut(flow) {
+                wire.timer = None;
+                self.touch_wire(now, flow, |connection| connection.handle_timeout(now));
+                continue;
+            }
             if let Some(web) = self.connections.web(flow) {
                 web.timer = None;
             }
@@ -224,11 +325,17 @@ impl Core {
 
     /// A session wants a connection of ours closed.
     pub(super) fn close_connection(&mut self, now: Now, flow: FlowId) {
+        if self.is_wire(flow) {
+            return self.touch_wire(now, flow, sip::Connection::close);
+        }
         self.touch(now, flow, |connection| connection.close(now, NORMAL));
     }
 
     /// Closes a connection of which a message was lost.
     pub(super) fn cut_connection(&mut self, now: Now, flow: FlowId, code: u16) {
+        if self.is_wire(flow) {
+            return self.touch_wire(now, flow, sip::Connection::close);
+        }
         if let Some(web) = self.connections.web(flow) {
             web.cut = true;
         }
@@ -248,6 +355,8 @@ impl Core {
         {
             match event {
                 Event::Request(request) => self.answer(now, flow, &request),
+                Event::Text(text) if web.is_phone() => self.on_phone_message(now, flow, text.into_bytes()),
+                Event::Binary(data) => self.on_phone_message(now, flow, data),
                 Event::Text(text) => self.on_text(now, flow, text),
                 Event::Closed(_) => self.on_end(now, flow),
             }
@@ -275,7 +384,13 @@ impl Core {
         let Some(web) = self.connections.web(flow) else { return };
         let source = Some(web.remote);
         match answer {
-            Answer::Upgrade => {
+            Answer::Upgrade(Door::Phone) => {
+                if web.connection.upgrade(now, Some(SIP)).is_ok() {
+                    web.connection.allow_binary();
+                    self.begin_phone(flow);
+                }
+            }
+            Answer::Upgrade(Door::Browser) => {
                 if web.connection.upgrade(now, Some(SUBPROTOCOL)).is_ok() {
                     web.known = true;
                     self.hub.handle_input(now, signal::Input::Opened { flow, source });
@@ -312,6 +427,7 @@ impl Core {
     /// Tells whoever is home to the session. Once.
     fn on_end(&mut self, now: Now, flow: FlowId) {
         self.abandon(now, flow);
+        self.on_flow_end(now, flow);
         let Some(web) = self.connections.web(flow).filter(|web| web.known) else { return };
         web.known = false;
         match web.home.take() {

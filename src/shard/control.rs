@@ -1,5 +1,6 @@
 //! What the node tells a shard, and what it may ask.
 
+use super::config::SipTls;
 use super::tally::TrunkState;
 use super::trace::Ladder;
 use crate::base::ShardId;
@@ -17,6 +18,8 @@ pub enum Order {
     Stop,
     /// Accept connections with this certificate from now on; those that stand keep theirs.
     Certificate(Certificate),
+    /// Speak TLS under SIP with these certificates from now on; connections that stand keep theirs.
+    SipTls(Box<SipTls>),
     /// Tell of the calls that run, so many at most.
     Calls(usize, SyncSender<Vec<Live>>),
     /// Tell what happened to a call, by its id, a leg's, or its key.

@@ -8,9 +8,10 @@ use super::tally::Tally;
 use super::trace::Traces;
 use crate::base::{Deadline, FlowId, Machine, Now, Random, RealmId, ShardId, SocketId, counters};
 use crate::call::{self, Calls};
+use crate::leg::TrunkId;
 use crate::media::{self, Plane};
 use crate::signal::{self, Hub};
-use crate::sip::Stack;
+use crate::sip::{self, Stack};
 use crate::webrtc::{self, Peers};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -72,6 +73,16 @@ pub enum Output {
         /// Which.
         flow: FlowId,
     },
+    /// Make a connection to `flow.remote`; answer with [`Core::connected`] once it is up, and its certificate found to be
+    /// that of `name` (the address where absent), else with [`Core::closed`].
+    Connect {
+        /// Which.
+        flow: sip::Flow,
+        /// Whose certificate it must be.
+        name: Option<Arc<str>>,
+        /// Whose certificate authorities are believed.
+        trunk: Option<TrunkId>,
+    },
     /// Close a connection: all is written. The core has forgotten it, and no [`Core::closed`] is due.
     Close {
         /// Which.
@@ -106,8 +117,10 @@ pub struct SipPlace {
     pub socket: SocketId,
     /// The realm.
     pub realm: RealmId,
-    /// What others use to reach it.
+    /// What others use to reach it, over TCP too.
     pub advertised: SocketAddr,
+    /// What others use to reach the realm's TLS, where it has any.
+    pub secure: Option<SocketAddr>,
 }
 
 /// The sockets that a shard is born with.
@@ -170,6 +183,9 @@ impl Core {
         for place in &places.sip {
             let flow = connections.reserve();
             stack.listen(place.realm, flow, place.advertised);
+            if let Some(secure) = place.secure {
+                stack.listen_secure(place.realm, secure);
+            }
             sip_flows.push(flow);
         }
         let media = config.media_of(shard, shards);
@@ -200,6 +216,7 @@ impl Core {
             stack,
             plane,
         };
+        core.restock(now);
         core.settle(now);
         core
     }
@@ -323,6 +340,8 @@ impl Core {
         add("shard", &mut self.counters.iter());
         add("http", &mut self.connections.http_counters().iter());
         add("connections", &mut self.connections.counters().iter());
+        add("sip_connections", &mut self.connections.sip.counters.iter());
+        add("sip_streams", &mut self.connections.sip_traffic().iter());
         add("sip", &mut self.stack.counters().iter());
         add("signal", &mut self.hub.counters().iter());
         add("call", &mut self.calls.counters().iter());
@@ -350,7 +369,9 @@ impl Core {
             ("talked_ms", self.tally.talked_ms as usize),
         ]
         .map(|(name, value)| (name, value as u64))
-        .to_vec()
+        .into_iter()
+        .chain(self.sip_connections())
+        .collect()
     }
 
     /// What happened to a call, by its id, a leg's, or its key.

@@ -14,6 +14,18 @@ pub enum Mail {
         /// The whole message.
         data: Vec<u8>,
     },
+    /// A SIP message to be sent by a connection of the receiver.
+    Send {
+        /// The flow: the receiver's.
+        flow: sip::Flow,
+        /// The whole message.
+        data: Vec<u8>,
+    },
+    /// A connection of the sender, which the receiver used, is gone.
+    Failed {
+        /// The flow: the sender's.
+        flow: sip::Flow,
+    },
     /// A request of the receiver came back by ICMP to the sender.
     Refused {
         /// As much of it as was quoted.

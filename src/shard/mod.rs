@@ -11,6 +11,7 @@ mod control;
 mod core;
 mod demux;
 mod exchanges;
+mod flows;
 mod mail;
 mod mailbox;
 mod open;
@@ -29,7 +30,7 @@ mod trace;
 
 pub use self::core::{Core, Counters, Output, Places, SipPlace, WebPlace};
 pub use clock::clock;
-pub use config::{Caps, Config, Http, Realm, WebMedia, slice};
+pub use config::{Caps, Config, Http, Realm, SipTls, WebMedia, slice};
 pub use control::{BOUNDS, Control, Order, Passes, Snapshot};
 pub use mail::Mail;
 pub use open::{Bound, OpenError, Opened, Seat, open};

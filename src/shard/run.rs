@@ -2,16 +2,16 @@
 
 use super::carry::seat_sockets;
 use super::clock::{Clock, clock, instant};
-use super::config::Config;
+use super::config::{Config, SipTls};
 use super::control::{Order, Snapshot};
 use super::core::Core;
 use super::mailbox::Mailboxes;
-use super::open::Seat;
+use super::open::{Door, Seat};
 use super::pace::{Pace, Part};
 use super::ready::Ready;
 use crate::base::{FlowId, Now, Random, RealmId, ShardId, SocketId, counters};
 use crate::call::Record;
-use crate::net::{self, BATCH, Batch, Certificate, Listener, Poll, Received, Sockets, Stream};
+use crate::net::{self, BATCH, Batch, Certificate, Poll, Received, Sockets, Stream};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -37,6 +37,8 @@ counters! {
         accepted,
         /// Connections that could not be accepted.
         accept_failed,
+        /// Connections of ours that could not be begun.
+        connect_failed,
         /// RTP sockets that could not be opened.
         bind_failed,
         /// Connections that failed.
@@ -63,11 +65,13 @@ pub struct Loop {
     /// Sockets that carry many calls, for which a batch of their own is worth while.
     pub(super) wide: Vec<SocketId>,
     pub(super) sip: Vec<SocketId>,
-    pub(super) listener: Option<Listener>,
-    pub(super) accept_at: Option<Instant>,
+    /// By the number that the poll knows them by.
+    pub(super) doors: Vec<Door>,
     pub(super) streams: Vec<Option<(FlowId, Stream)>>,
-    /// Connections are under TLS, with this.
+    /// HTTP is under TLS, with this.
     pub(super) certificate: Option<Certificate>,
+    /// TLS under SIP.
+    pub(super) sip_tls: SipTls,
     /// Connections whose TLS may not be up yet, oldest first, and how many of them there are.
     pub(super) handshakes: VecDeque<(Instant, FlowId)>,
     pub(super) shaking: usize,
@@ -103,26 +107,26 @@ pub struct Loop {
 impl Loop {
     /// Sits down: call it on the thread that will run it.
     pub fn new(seat: Seat, random: Random) -> io::Result<Loop> {
-        let Seat { shard, shards, config, poll, web, sip, http, mailboxes, orders } = seat;
+        let Seat { shard, shards, config, poll, web, sip, doors, secure, mailboxes, orders } = seat;
         let now = clock();
         let mut sockets = Sockets::new(shard, config.caps.sockets);
         if config.io_uring {
             // Where the kernel has none, or may not give it, the plain calls serve.
             let _ = sockets.use_ring();
         }
-        let places = seat_sockets(&config, &poll, &mut sockets, web, sip)?;
-        if let Some(listener) = &http {
-            poll.add_listener(0, listener)?;
+        let places = seat_sockets(&config, &poll, &mut sockets, web, sip, &secure)?;
+        for (n, door) in doors.iter().enumerate() {
+            poll.add_listener(n as u32, &door.listener)?;
         }
         Ok(Loop {
             wide: places.web.iter().map(|place| place.socket).collect(),
             sip: places.sip.iter().map(|place| place.socket).collect(),
             core: Core::new(now, shard, shards, Arc::clone(&config), places, random),
             sockets,
-            listener: http,
-            accept_at: None,
+            doors,
             streams: Vec::new(),
             certificate: config.http.certificate.clone(),
+            sip_tls: config.sip_tls.clone(),
             handshakes: VecDeque::new(),
             shaking: 0,
             batch: Batch::default(),
@@ -256,7 +260,11 @@ impl Loop {
                 net::Ready::Socket(id) if self.sip.contains(&id) => self.ready_sip.push(id),
                 net::Ready::Socket(id) | net::Ready::Errors(id) => self.ready_sockets.push(id),
                 net::Ready::Stream { flow, .. } => self.ready_streams.push(flow),
-                net::Ready::Listener(_) => self.accept_at = Some(now.instant),
+                net::Ready::Listener(n) => {
+                    if let Some(door) = self.doors.get_mut(n as usize) {
+                        door.accept_at = Some(now.instant);
+                    }
+                }
                 net::Ready::Woken => self.woken = true,
             }
         }
@@ -360,6 +368,7 @@ impl Loop {
                 Order::Stop if self.drained_at.is_some() => self.stopped = true,
                 Order::Stop => self.stop(now),
                 Order::Certificate(certificate) => self.certificate = Some(certificate),
+                Order::SipTls(tls) => self.sip_tls = *tls,
                 // In each of these, whoever asked may have lost patience.
                 Order::Calls(most, reply) => drop(reply.try_send(self.core.calls_machine().live(most))),
                 Order::Trace(name, reply) => drop(reply.try_send(self.core.trace(&name).map(Box::new))),

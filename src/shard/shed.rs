@@ -8,7 +8,7 @@ use super::core::Core;
 use super::core::Output;
 use super::mail::Mail;
 use crate::base::{Deadline, Machine, Now, ShardId};
-use crate::signal;
+use crate::{signal, sip};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,16 @@ impl Core {
     /// Takes back an [`Output::Mail`] for which there was no room.
     pub fn shed(&mut self, now: Now, to: ShardId, mail: Mail) {
         match mail {
+            // Of a stream nothing may be missing: whoever spoke by it comes again.
+            Mail::Sip { flow, .. } if flow.transport.is_stream() => {
+                self.counters.shed_sip += 1;
+                self.cut_connection(now, flow.id, TRY_AGAIN_LATER);
+            }
+            Mail::Send { flow, .. } => {
+                self.counters.shed_sip += 1;
+                self.stack.handle_input(now, sip::Input::Failed { flow });
+                self.keep(now, to, Mail::Close { flow: flow.id });
+            }
             // Whoever goes on will be counted again.
             Mail::Sip { .. } | Mail::Refused { .. } | Mail::Strikes { .. } | Mail::Ban { .. } => {
                 self.counters.shed_sip += 1;
@@ -57,7 +67,9 @@ impl Core {
                 self.counters.shed_texts += 1;
                 self.keep(now, to, Mail::Close { flow: exchange.flow });
             }
-            Mail::Close { .. } | Mail::Closed { .. } | Mail::Abandoned { .. } => self.keep(now, to, mail),
+            Mail::Close { .. } | Mail::Closed { .. } | Mail::Abandoned { .. } | Mail::Failed { .. } => {
+                self.keep(now, to, mail);
+            }
         }
         self.settle(now);
     }

@@ -9,11 +9,23 @@ use std::time::Duration;
 /// The WebSocket subprotocol of browser signalling.
 pub const SUBPROTOCOL: &str = "bridgehead.v1";
 
+/// The WebSocket subprotocol of SIP phones (RFC 7118 section 3).
+pub const SIP: &str = "sip";
+
+/// To whom a WebSocket opens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Door {
+    /// A browser with our SDK, at `/v1/ws`.
+    Browser,
+    /// A SIP phone, at any other path.
+    Phone,
+}
+
 /// What to do with a request.
 #[derive(Debug)]
 pub(super) enum Answer {
     /// Let it become a WebSocket.
-    Upgrade,
+    Upgrade(Door),
     /// Send this.
     Respond(Response),
     /// Let the session answer; its status and body go into this response.
@@ -40,7 +52,11 @@ impl Site {
     /// Answers a request.
     pub(super) fn answer(&self, request: &Request, draining: bool) -> Answer {
         if request.path() == "/v1/ws" {
-            return self.door(request);
+            return self.door(request, Door::Browser);
+        }
+        // Phones are told all sorts of paths: the subprotocol is what counts.
+        if request.is_websocket() && request.protocols().any(|protocol| protocol == SIP) {
+            return self.door(request, Door::Phone);
         }
         // Pages and SDK are public and bring their own headers.
         if let Some(asset) = web::asset(request.path()) {
@@ -67,17 +83,18 @@ impl Site {
         }
     }
 
-    fn door(&self, request: &Request) -> Answer {
+    fn door(&self, request: &Request, door: Door) -> Answer {
+        let wanted = if door == Door::Phone { SIP } else { SUBPROTOCOL };
         let refusal = if !matches!(request.method, Method::Get) {
             error(405, "method", "a WebSocket is opened by GET").header("Allow", "GET")
         } else if !request.is_websocket() {
             error(426, "upgrade", "this address speaks WebSocket").header("Upgrade", "websocket")
         } else if !self.origins.admits_websocket(request) {
             error(403, "origin", "pages of this origin may not use the gateway; see http.origins")
-        } else if !request.protocols().any(|protocol| protocol == SUBPROTOCOL) {
+        } else if !request.protocols().any(|protocol| protocol == wanted) {
             error(400, "subprotocol", "offer the subprotocol bridgehead.v1")
         } else {
-            return Answer::Upgrade;
+            return Answer::Upgrade(door);
         };
         Answer::Respond(safe(refusal))
     }
@@ -203,7 +220,7 @@ mod tests {
 
     fn status(answer: &Answer) -> u16 {
         match answer {
-            Answer::Upgrade => 101,
+            Answer::Upgrade(_) => 101,
             Answer::Respond(response) => response.status(),
             Answer::Ask(..) => 202,
         }
@@ -228,6 +245,23 @@ mod tests {
         assert_eq!(ws(&[("sec-websocket-protocol", "sip")]), 400);
         assert_eq!(ask(Method::Get, "/v1/ws", &[]), 426);
         assert_eq!(ask(Method::Post, "/v1/ws", &[]), 405);
+    }
+
+    #[test]
+    fn sip_phones_come_in_at_any_path_by_their_subprotocol_from_pages_that_are_listed() {
+        let ws = |path: &str, extra: &[(&str, &str)]| {
+            let mut headers = vec![("upgrade", "websocket"), ("connection", "Upgrade")];
+            headers.extend(extra);
+            site().answer(&request(Method::Get, path, &headers), false)
+        };
+        let sip = ("sec-websocket-protocol", "sip");
+        for path in ["/", "/ws", "/sip", "/anything"] {
+            assert!(matches!(ws(path, &[sip]), Answer::Upgrade(Door::Phone)), "{path}");
+        }
+        let listed = ("origin", "https://app.example");
+        assert!(matches!(ws("/sip", &[sip, listed]), Answer::Upgrade(Door::Phone)));
+        assert_eq!(status(&ws("/sip", &[sip, ("origin", "https://evil.example")])), 403);
+        assert_eq!(status(&ws("/sip", &[])), 404);
     }
 
     #[test]

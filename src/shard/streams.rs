@@ -1,9 +1,12 @@
 //! The loop's connections: accepted, read and written, each in its turn.
 
 use super::clock::instant;
+use super::open::Speech;
 use super::run::Loop;
 use crate::base::{FlowId, Key, Now};
-use crate::net::{self, Stream};
+use crate::leg::TrunkId;
+use crate::net::{self, ConnectOptions, Stream};
+use crate::sip::{Flow, Transport};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -26,37 +29,87 @@ const REST: Duration = Duration::from_millis(100);
 impl Loop {
     /// Accepts connections; false where none may wait.
     pub(super) fn accept(&mut self, now: Now) -> bool {
-        if self.accept_at.is_none_or(|at| at > now.instant) {
-            return false;
+        let mut any = false;
+        for door in 0..self.doors.len() {
+            any |= self.accept_at(now, door);
         }
-        for _ in 0..ACCEPTS {
-            let Some(listener) = &self.listener else { break };
-            match listener.accept() {
-                Ok(Some((stream, remote))) => self.open_stream(now, stream, remote),
-                Ok(None) => {
-                    self.accept_at = None;
-                    break;
-                }
+        any
+    }
+
+    fn accept_at(&mut self, now: Now, door: usize) -> bool {
+        let Some(speech) = self.doors.get(door).map(|door| door.speech) else { return false };
+        for turn in 0..ACCEPTS {
+            let Some(door) = self.doors.get_mut(door) else { return false };
+            if door.accept_at.is_none_or(|at| at > now.instant) {
+                return turn > 0;
+            }
+            match door.listener.accept() {
+                Ok(Some((stream, remote))) => self.open_stream(now, speech, stream, remote),
+                Ok(None) => door.accept_at = None,
                 Err(_) => {
                     // The connection still waits and raises no new edge: try again, but don't spin.
                     self.counters.accept_failed += 1;
-                    self.accept_at = Some(now.instant + REST);
-                    break;
+                    door.accept_at = Some(now.instant + REST);
                 }
             }
         }
         true
     }
 
-    pub(super) fn open_stream(&mut self, now: Now, mut stream: Stream, remote: SocketAddr) {
+    fn open_stream(&mut self, now: Now, speech: Speech, mut stream: Stream, remote: SocketAddr) {
         self.counters.accepted += 1;
-        if let Some(certificate) = &self.certificate
+        let certificate = match speech {
+            Speech::Web => self.certificate.as_ref(),
+            Speech::Sip(_, Transport::Tls) => match &self.sip_tls.certificate {
+                Some(certificate) => Some(certificate),
+                None => return,
+            },
+            Speech::Sip(..) => None,
+        };
+        if let Some(certificate) = certificate
             && (self.shaking >= self.config.caps.handshakes || !stream.secure(certificate))
         {
             self.counters.handshakes_full += 1;
             return;
         }
-        let Some(flow) = self.core.opened(now, remote) else { return };
+        let opened = match speech {
+            Speech::Web => self.core.opened(now, remote),
+            Speech::Sip(realm, transport) => self.core.sip_opened(now, realm, transport, remote),
+        };
+        if let Some(flow) = opened {
+            self.seat_stream(now, flow, stream);
+        }
+    }
+
+    /// Makes a connection that the core asked for.
+    pub(super) fn connect(&mut self, now: Now, flow: Flow, name: Option<&str>, trunk: Option<TrunkId>) {
+        let realm = self.config.realms.get(usize::from(flow.realm.0));
+        let options = realm.map(|realm| ConnectOptions {
+            remote: flow.remote,
+            local: realm.sip.ip(),
+            device: realm.device.clone(),
+            dscp: realm.sip_dscp,
+        });
+        let stream = options.and_then(|options| Stream::connect(&options).ok());
+        let secured = stream.and_then(|mut stream| {
+            if flow.transport == Transport::Tls {
+                let trust = self.sip_tls.trust(trunk)?;
+                let address = flow.remote.ip().to_string();
+                stream.secure_towards(trust, name.unwrap_or(&address)).then_some(stream)
+            } else {
+                Some(stream)
+            }
+        });
+        match secured {
+            Some(stream) => self.seat_stream(now, flow.id, stream),
+            None => {
+                self.counters.connect_failed += 1;
+                self.core.closed(now, flow.id);
+            }
+        }
+    }
+
+    fn seat_stream(&mut self, now: Now, flow: FlowId, stream: Stream) {
         if self.poll.add_stream(flow, &stream).is_err() {
             self.counters.streams_failed += 1;
             self.core.closed(now, flow);
@@ -72,6 +125,13 @@ impl Loop {
         }
         self.streams[slot] = Some((flow, stream));
         self.ready_streams.push(flow);
+    }
+
+    /// Tells the core of a connection that it asked for, once it is up.
+    fn note_risen(&mut self, now: Now, flow: FlowId) {
+        if Self::stream(&mut self.streams, flow).is_some_and(Stream::has_risen) {
+            self.core.connected(now, flow);
+        }
     }
 
     /// Reads and writes connections; false where none is ready.
@@ -100,6 +160,7 @@ impl Loop {
             if shaking && Self::stream(&mut self.streams, flow).is_some_and(up) {
                 self.shaking -= 1;
                 self.counters.handshakes += 1;
+                self.note_risen(now, flow);
             }
         }
         self.expire_handshakes(now);
@@ -147,6 +208,10 @@ impl Loop {
                 Ok(Some(0)) => return self.core.ended(now, flow),
                 Ok(Some(count)) => {
                     *budget -= count;
+                    // Bytes may come with the end of the handshake.
+                    if stream.has_risen() {
+                        self.core.connected(now, flow);
+                    }
                     self.core.bytes(now, flow, &area[..count]);
                 }
                 Err(_) => return self.fail_stream(now, flow),
@@ -159,6 +224,7 @@ impl Loop {
         if Self::stream(&mut self.streams, flow).is_some_and(|stream| stream.flush().is_err()) {
             return self.fail_stream(now, flow);
         }
+        self.note_risen(now, flow);
         for _ in 0..STREAM_TURNS {
             let Some(stream) = Self::stream(&mut self.streams, flow) else { return };
             let bytes = self.core.unsent(flow);

@@ -158,15 +158,15 @@ impl Core {
                 self.tally.registered(now, trunk, state);
                 self.hub.handle_input(now, signal::Input::Registered { account, state });
             }
-            sip::Output::Connect { flow, .. } => {
-                self.counters.unroutable += 1;
-                self.stack.handle_input(now, sip::Input::Failed { flow });
-            }
+            sip::Output::Connect { flow, name, trunk } => self.connect(now, flow, name, trunk),
             sip::Output::Send { flow, data } => {
                 self.traces.sip(now, Way::Out, flow.remote, &data);
+                if flow.transport.is_stream() {
+                    return self.send_by_flow(now, self.shard, flow, data);
+                }
                 // Whichever shard's listener brought it, ours of the same realm has the same address.
                 let place = self.places.sip.iter().find(|place| place.realm == flow.realm);
-                match place.filter(|_| flow.transport == sip::Transport::Udp) {
+                match place {
                     Some(place) => {
                         self.outputs.push_back(Output::Send { socket: place.socket, to: flow.remote, data });
                     }
@@ -228,6 +228,8 @@ impl Core {
                 self.stack.handle_input(now, sip::Input::Strikes { source, count });
             }
             Mail::Ban { source } => self.stack.handle_input(now, sip::Input::Banned { source }),
+            Mail::Send { flow, data } => self.send_by_flow(now, from, flow, data),
+            Mail::Failed { flow } => self.stack.handle_input(now, sip::Input::Failed { flow }),
             Mail::Refused { quoted } => {
                 self.stack.handle_input(now, sip::Input::Refused { quoted: &quoted });
             }

@@ -31,6 +31,8 @@ pub struct Config {
     pub registration: Renewal,
     /// SIP phones that may register through us; none where absent.
     pub phones: Option<Phones>,
+    /// Connections.
+    pub streams: Streams,
 }
 
 impl Config {
@@ -236,6 +238,48 @@ impl Default for Caps {
             registrations: 100_000,
             rebuffs: 10,
             strangers: 4_096,
+        }
+    }
+}
+
+/// Bounds and times of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Streams {
+    /// Bytes that may wait to be sent; 256 KiB.
+    pub max_output: usize,
+    /// How long one of ours may take to come up, TLS included; 5 s.
+    pub connect: Duration,
+    /// How long one that the far side made may go without its first message; 30 s.
+    pub first: Duration,
+    /// From the first byte of a message to its last; 10 s.
+    pub message: Duration,
+    /// How long what waits to be sent may go without a byte of it being taken; 30 s.
+    pub write: Duration,
+    /// How long one that the far side made may be silent; longer than phones wait before they register again: 65 min.
+    pub idle: Duration,
+    /// How long one of ours that goes to no trunk may be without a message; 2 min.
+    pub own_idle: Duration,
+    /// How long a broken one is kept so that an answer gets through; 1 s.
+    pub linger: Duration,
+    /// Between pings to a trunk (RFC 5626 section 4.4.1), where nothing else is sent; 30 s.
+    pub ping: Duration,
+    /// From a ping to its answer; 10 s.
+    pub pong: Duration,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Streams {
+            max_output: 256 * 1024,
+            connect: Duration::from_secs(5),
+            first: Duration::from_secs(30),
+            message: Duration::from_secs(10),
+            write: Duration::from_secs(30),
+            idle: Duration::from_mins(65),
+            own_idle: Duration::from_mins(2),
+            linger: Duration::from_secs(1),
+            ping: Duration::from_secs(30),
+            pong: Duration::from_secs(10),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::transaction::{Begin, Seen, ServerId};
 use super::write::{self, ALLOW, Answer, Headers, SDP};
 use super::{Flow, Output, Stack, Strangers, home};
 use crate::base::{Now, Seeded};
-use sip_codec::{Message, Method, Name};
+use sip_codec::{Error, Message, Method, Name};
 use std::hash::BuildHasher;
 
 /// A request with what was read of it.
@@ -136,6 +136,23 @@ impl Stack {
             None if method == Method::Ack => {}
             None => self.rebuff(now, &request),
         }
+    }
+
+    /// A stream's message that has no end, or too late a one: refused from its header section.
+    pub(super) fn on_broken(&mut self, now: Now, flow: Flow, head: &[u8], error: Error) {
+        self.counters.malformed += 1;
+        let Ok(message) = Message::parse(head) else { return };
+        let (Some(method), Some(key)) =
+            (message.method(), message.method().and_then(|m| key_of(&message, m)))
+        else {
+            return;
+        };
+        self.links.note(&flow);
+        let request = Request { flow, message: &message, data: head, method, key, merge: Vec::new() };
+        if self.trunk_of(&flow).is_none() {
+            return self.rebuff(now, &request);
+        }
+        self.refuse(&request, error.status(), &[]);
     }
 
     /// A request from an address that belongs to no trunk.

@@ -7,6 +7,7 @@ mod bans;
 mod body;
 mod change;
 mod config;
+mod connection;
 mod counters;
 mod dialog;
 mod digest;
@@ -40,8 +41,10 @@ mod write;
 
 pub use bans::Banning;
 pub use config::{
-    Caps, Config, Credentials, Refreshes, Reliability, Renewal, SessionPolicy, Strangers, Timers, Trunk,
+    Caps, Config, Credentials, Refreshes, Reliability, Renewal, SessionPolicy, Strangers, Streams, Timers,
+    Trunk,
 };
+pub use connection::{Arrival, Began, Closed, Connection, Traffic};
 pub use counters::Counters;
 pub use home::{home, home_of_quoted};
 pub use hop::Hop;
@@ -96,6 +99,15 @@ pub enum Input<'a> {
         flow: Flow,
         /// The bytes.
         data: &'a [u8],
+    },
+    /// What a connection brought is no message, and it will end: its header section may be good enough to be answered.
+    Broken {
+        /// Whence.
+        flow: Flow,
+        /// The header section.
+        head: &'a [u8],
+        /// What is wrong.
+        error: sip_codec::Error,
     },
     /// A place that connections of ours may take: answers no question, but each [`Output::Connect`] uses one up.
     Spare {

@@ -526,10 +526,12 @@ impl Machine for Stack {
 
     fn handle_input(&mut self, now: Now, input: Input<'_>) {
         match input {
-            Input::Message { flow, .. } if self.is_banned(now, flow.remote.ip()) => {}
+            Input::Message { flow, .. } | Input::Broken { flow, .. }
+                if self.is_banned(now, flow.remote.ip()) => {}
             Input::Message { flow, data } => self.on_message(now, flow, data),
             Input::Strikes { source, count } => self.on_strikes(now, source, count),
             Input::Banned { source } => self.bans.ban(now, source, &self.config.banning),
+            Input::Broken { flow, head, error } => self.on_broken(now, flow, head, error),
             Input::Spare { flow } => self.links.add_spare(flow),
             Input::Connected { flow } => self.links.rise(&flow),
             Input::Failed { flow } => self.on_failed(now, &flow),

@@ -8,5 +8,6 @@ mod node;
 mod pressure;
 mod rig;
 mod ring;
+mod sip_streams;
 mod tls;
 mod torture;

@@ -292,7 +292,7 @@ fn buffers_are_read_back_and_drops_are_counted() {
 
 #[test]
 fn listeners_share_a_port_and_streams_carry_both_ways() {
-    let options = TcpOptions { address: localhost(0), device: None, share: true, backlog: 64 };
+    let options = TcpOptions { address: localhost(0), device: None, share: true, backlog: 64, dscp: None };
     let first = Listener::open(&options).unwrap();
     let address = first.address();
     let second = Listener::open(&TcpOptions { address, ..options.clone() }).unwrap();

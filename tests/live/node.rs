@@ -36,7 +36,7 @@ impl Node {
     }
 
     /// A counter, added up over all shards.
-    fn count(&self, room: &str, name: &str) -> u64 {
+    pub fn count(&self, room: &str, name: &str) -> u64 {
         let of = |control: &Control| {
             let counters = control.snapshot(PATIENCE).unwrap().counters;
             counters.iter().find(|(r, n, _)| (*r, *n) == (room, name)).map_or(0, |(_, _, value)| *value)

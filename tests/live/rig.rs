@@ -155,6 +155,7 @@ pub fn config() -> Config {
         realms: vec![Realm::new("loopback", localhost(0))],
         web_media: WebMedia { listen: vec![localhost(0).ip()], advertised: None, port: 0, buffer: 4 << 20 },
         http: Http { listen: Some(localhost(0)), ..Http::default() },
+        sip_tls: bridgehead::shard::SipTls::default(),
         io_uring: true,
         caps: Caps::default(),
         trace: bridgehead::shard::TraceCaps::default(),

@@ -86,7 +86,12 @@ impl Gateway {
             let web = SocketAddr::new(GATEWAY, WEB + u16::from(n));
             let places = Places {
                 web: vec![WebPlace { socket: socket(0), local: web, advertised: web }],
-                sip: vec![SipPlace { socket: socket(1), realm: RealmId(0), advertised: gateway_sip() }],
+                sip: vec![SipPlace {
+                    socket: socket(1),
+                    realm: RealmId(0),
+                    advertised: gateway_sip(),
+                    secure: None,
+                }],
             };
             let seed = net.random.u64();
             let core =
@@ -216,6 +221,10 @@ impl Gateway {
                 if let Some(connection) = self.connection(shard, flow) {
                     self.write(net, connection);
                 }
+            }
+            Output::Connect { flow, .. } => {
+                // Nobody on this network hears TCP.
+                self.shards[shard].core.closed(net.now, flow.id);
             }
             Output::Close { flow } => {
                 if let Some(connection) = self.connection(shard, flow) {

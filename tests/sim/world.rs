@@ -120,6 +120,7 @@ fn config(now: Now, phones: &[Phone], plan: &Plan) -> Config {
         users.add_user(user, &format!("{user}{user}"), "");
     }
     Config {
+        sip_tls: bridgehead::shard::SipTls::default(),
         io_uring: false,
         realms: vec![Realm::new("default", gateway_sip())],
         web_media: WebMedia { listen: vec![GATEWAY], advertised: None, port: 10_000, buffer: 0 },

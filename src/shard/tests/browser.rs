@@ -103,6 +103,7 @@ impl World {
             quiet = false;
             match output {
                 Output::Write { flow } => self.read_frames(flow),
+                Output::Connect { flow, .. } => panic!("nobody is reached by {flow:?}"),
                 Output::Bind { realm, port, .. } => {
                     self.sockets += 1;
                     let socket = SocketId::new(ShardId(0), 0, self.sockets);

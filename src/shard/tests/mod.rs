@@ -3,6 +3,7 @@
 mod bans;
 mod browser;
 mod exchanges;
+mod flows;
 mod trace;
 
 use super::*;
@@ -24,6 +25,7 @@ fn config() -> Config {
     (0..8).for_each(|n| signal.add_user(&format!("user{n}"), "secret", ""));
     let identity = webrtc::Identity::create(now).unwrap();
     Config {
+        sip_tls: crate::shard::SipTls::default(),
         io_uring: false,
         realms: vec![Realm::new("test", address("192.0.2.1:5060"))],
         web_media: WebMedia { listen: Vec::new(), advertised: None, port: 0, buffer: 0 },
@@ -55,6 +57,7 @@ fn core(config: &Arc<Config>, now: Now, shard: u8, shards: u8) -> Core {
             socket: socket(shard, 2),
             realm: RealmId(0),
             advertised: address("192.0.2.1:5060"),
+            secure: Some(address("192.0.2.1:5061")),
         }],
     };
     Core::new(now, ShardId(shard), shards, Arc::clone(config), places, Random::from_number(shard.into()))
@@ -67,6 +70,7 @@ struct Heard {
     closed: Vec<FlowId>,
     mail: Vec<(ShardId, Mail)>,
     sent: Vec<(SocketId, SocketAddr)>,
+    connects: Vec<crate::sip::Flow>,
 }
 
 fn hear(core: &mut Core, now: Now) -> Heard {
@@ -85,6 +89,7 @@ fn hear(core: &mut Core, now: Now) -> Heard {
             Output::Close { flow } => heard.closed.push(flow),
             Output::Mail { to, mail } => heard.mail.push((to, mail)),
             Output::Send { socket, to, .. } => heard.sent.push((socket, to)),
+            Output::Connect { flow, .. } => heard.connects.push(flow),
             Output::Bind { .. } | Output::Unbind { .. } | Output::Record(_) => {}
         }
     }

@@ -8,8 +8,9 @@ use crate::{Error, Name, name};
 pub enum Frame {
     /// A whole message of that many bytes.
     Complete(usize),
-    /// More bytes are needed.
-    Partial,
+    /// More bytes are needed: at least so many in all, where the header section says how long the body is, else one
+    /// more than there are.
+    Partial(usize),
     /// That many bytes of empty lines: two CRLF are a ping (answer with one), a single CRLF is a pong
     /// (RFC 5626 section 4.4.1).
     KeepAlive(usize),
@@ -26,9 +27,9 @@ pub enum Frame {
 /// Looks at the front of a stream's buffer.
 pub fn frame(data: &[u8]) -> Frame {
     match data {
-        [] | [b'\r'] => return Frame::Partial,
+        [] | [b'\r'] => return Frame::Partial(data.len() + 1),
         [b'\r', b'\n', b'\r', b'\n', ..] => return Frame::KeepAlive(4),
-        [b'\r', b'\n', b'\r'] => return Frame::Partial,
+        [b'\r', b'\n', b'\r'] => return Frame::Partial(4),
         [b'\r', b'\n', ..] => return Frame::KeepAlive(2),
         _ => {}
     }
@@ -36,14 +37,14 @@ pub fn frame(data: &[u8]) -> Frame {
     let mut index = Index::new();
     let head = match line_end(bounded, 0).and_then(|end| index.read(bounded, end + 2)) {
         Ok(head) => head,
-        Err(Error::Incomplete) if data.len() < MAX_SIZE => return Frame::Partial,
+        Err(Error::Incomplete) if data.len() < MAX_SIZE => return Frame::Partial(data.len() + 1),
         Err(Error::Incomplete) => return Frame::Bad { head: 0, error: Error::TooLarge },
         Err(error) => return Frame::Bad { head: 0, error },
     };
     match body_len(&index, data.get(..head).unwrap_or(&[])) {
         // Both are below 2^32, and the sum is capped before it is used.
         Ok(len) if head.saturating_add(len) > MAX_SIZE => Frame::Bad { head, error: Error::TooLarge },
-        Ok(len) if head + len > data.len() => Frame::Partial,
+        Ok(len) if head + len > data.len() => Frame::Partial(head + len),
         Ok(len) => Frame::Complete(head + len),
         Err(error) => Frame::Bad { head, error },
     }
@@ -51,7 +52,15 @@ pub fn frame(data: &[u8]) -> Frame {
 
 /// Content-Length, which streams must have; several must agree, else two readers cut differently.
 fn body_len(index: &Index, head: &[u8]) -> Result<usize, Error> {
-    let head = std::str::from_utf8(head).map_err(|_| Error::NotUtf8)?;
+    // Latin-1 elsewhere in the section (see `from_latin1`) must not keep its length from being read.
+    let plain: String;
+    let head = match std::str::from_utf8(head) {
+        Ok(head) => head,
+        Err(_) => {
+            plain = head.iter().map(|b| if b.is_ascii() { char::from(*b) } else { '?' }).collect();
+            &plain
+        }
+    };
     let number = name::number(Name::ContentLength);
     let mut lines = index.entries().iter().filter(|e| e.is(number, Name::ContentLength, head));
     let read = |value| crate::message::content_length(value).ok_or(Error::Malformed(Name::ContentLength));
