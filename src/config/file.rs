@@ -412,6 +412,9 @@ pub struct Trunk {
     /// there is none.
     #[serde(default)]
     pub transport: Transport,
+    /// Over UDP: requests over 1,300 bytes go over TCP, and over UDP after all where it takes no connection.
+    #[serde(default = "yes")]
+    pub tcp_when_large: bool,
     /// Certificate authorities in PEM that its certificate must be signed by, in place of `sip.tls_ca`; or that
     /// certificate itself.
     #[serde(default)]
@@ -568,6 +571,10 @@ impl File {
     }
 }
 
+fn yes() -> bool {
+    true
+}
+
 /// A value that no file gave.
 pub(super) fn told<T>(value: T) -> Spanned<T> {
     Spanned::new(0..0, value)
@@ -580,6 +587,7 @@ impl Trunk {
             name: told(name.to_owned()),
             address,
             transport: Transport::Udp,
+            tcp_when_large: true,
             ca: None,
             domain: String::new(),
             username: String::new(),

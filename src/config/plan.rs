@@ -154,6 +154,7 @@ fn sip_of(file: &File, shards: u8) -> sip::Config {
             deadline: seconds(file.calls.first_reply_s),
             ring: seconds(file.calls.ring_s),
             hop: hop(trunk),
+            tcp_when_large: trunk.tcp_when_large,
             reliable: match trunk.reliable {
                 Reliable::Off => sip::Reliability::Off,
                 Reliable::Supported => sip::Reliability::Supported,

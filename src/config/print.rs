@@ -187,6 +187,7 @@ fn trunks_and_users(lines: &mut Lines, file: &File) {
         lines.text("name", trunk.name.get_ref());
         lines.text("address", trunk.address);
         lines.text("transport", trunk.transport.name());
+        lines.raw("tcp_when_large", trunk.tcp_when_large);
         lines.maybe("ca", trunk.ca.as_ref().map(|path| path.get_ref().display()));
         lines.some("domain", &trunk.domain);
         lines.some("username", &trunk.username);
@@ -345,6 +346,7 @@ mod tests {
             name = "pbx"
             address = "127.0.0.1:5070"
             transport = "tls"
+            tcp_when_large = false
             ca = "own.pem"
             username = "gw"
             password = "hush1"

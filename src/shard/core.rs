@@ -23,6 +23,8 @@ counters! {
     pub struct Counters {
         /// Datagrams that belong to nobody: an unknown first byte, or an unknown socket.
         stray,
+        /// Keep-alives by STUN on SIP's sockets that were answered.
+        stun,
         /// SIP messages that belonged to another shard.
         steered_sip,
         /// Browser messages that belonged to another shard.

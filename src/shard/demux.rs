@@ -173,6 +173,12 @@ impl Core {
         if self.stack.is_banned(now, remote.ip()) {
             return;
         }
+        if sip::is_stun(data) {
+            let answer = sip::answer_stun(data, remote);
+            *(if answer.is_some() { &mut self.counters.stun } else { &mut self.counters.stray }) += 1;
+            self.outputs.extend(answer.map(|data| Output::Send { socket, to: remote, data }));
+            return;
+        }
         let guest = Some(&flow).filter(|flow| self.shards > 1 && self.config.sip.is_guest(flow));
         let home = if self.shards > 1 { sip::home(data, self.shards, guest) } else { self.shard };
         if home == self.shard {

@@ -270,14 +270,16 @@ impl Core {
     /// A connection brought a message: to its home.
     pub(super) fn on_flow_message(&mut self, now: Now, flow: FlowId, data: Vec<u8>) {
         let (own, shards) = (self.shard, self.shards);
-        let Some(using) = self.using(flow) else { return };
-        let whole = using.flow;
-        let home = if shards > 1 { sip::home(&data, shards) } else { own };
+        let Some(whole) = self.using(flow).map(|using| using.flow) else { return };
+        let guest = Some(&whole).filter(|whole| shards > 1 && self.config.sip.is_guest(whole));
+        let home = if shards > 1 { sip::home(&data, shards, guest) } else { own };
         if home == own {
             self.traces.sip(now, Way::In, whole.remote, &data);
             self.stack.handle_input(now, sip::Input::Message { flow: whole, data: &data });
         } else {
-            using.add(home);
+            if let Some(using) = self.using(flow) {
+                using.add(home);
+            }
             self.counters.steered_sip += 1;
             self.outputs.push_back(Output::Mail { to: home, mail: Mail::Sip { flow: whole, data } });
         }

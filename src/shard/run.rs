@@ -243,7 +243,8 @@ impl Loop {
     fn deadline(&mut self) -> Option<Instant> {
         if std::mem::take(&mut self.stale) {
             let other = self.core.other_timeout().map(|deadline| deadline.at);
-            let all = [other, self.accept_at, self.drained_at, self.handshake_timeout()];
+            let accepts = self.doors.iter().filter_map(|door| door.accept_at).min();
+            let all = [other, accepts, self.drained_at, self.handshake_timeout()];
             self.next = all.into_iter().flatten().min();
         }
         let media = self.core.media_timeout().map(|deadline| deadline.at);

@@ -100,12 +100,11 @@ impl Loop {
                 Some(stream)
             }
         });
-        match secured {
-            Some(stream) => self.seat_stream(now, flow.id, stream),
-            None => {
-                self.counters.connect_failed += 1;
-                self.core.closed(now, flow.id);
-            }
+        if let Some(stream) = secured {
+            self.seat_stream(now, flow.id, stream);
+        } else {
+            self.counters.connect_failed += 1;
+            self.core.closed(now, flow.id);
         }
     }
 

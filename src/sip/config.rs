@@ -77,6 +77,9 @@ pub struct Trunk {
     pub digest_realm: Option<String>,
     /// Addresses from which it may speak to us, beside that of `hop`.
     pub sources: Vec<Block>,
+    /// Spoken to over UDP, it takes requests over 1,300 bytes over TCP (RFC 3261 section 18.1.1); where it turns out that
+    /// it doesn't, they go over UDP after all.
+    pub tcp_when_large: bool,
     /// A dialled call gives up unless a response came by then.
     pub deadline: Duration,
     /// A dialled call gives up unless it was answered by then.
@@ -155,6 +158,7 @@ impl Trunk {
             credentials: None,
             digest_realm: None,
             sources: Vec::new(),
+            tcp_when_large: true,
             deadline: Duration::from_secs(5),
             ring: Duration::from_mins(3),
             reliable: Reliability::default(),
@@ -247,8 +251,10 @@ impl Default for Caps {
 pub struct Streams {
     /// Bytes that may wait to be sent; 256 KiB.
     pub max_output: usize,
-    /// How long one of ours may take to come up, TLS included; 5 s.
+    /// How long one of ours to a trunk may take to come up, TLS included; 5 s.
     pub connect: Duration,
+    /// The same for any other; 2 s, since a request that was to go over UDP waits for it.
+    pub own_connect: Duration,
     /// How long one that the far side made may go without its first message; 30 s.
     pub first: Duration,
     /// From the first byte of a message to its last; 10 s.
@@ -272,6 +278,7 @@ impl Default for Streams {
         Streams {
             max_output: 256 * 1024,
             connect: Duration::from_secs(5),
+            own_connect: Duration::from_secs(2),
             first: Duration::from_secs(30),
             message: Duration::from_secs(10),
             write: Duration::from_secs(30),

@@ -128,7 +128,8 @@ impl Connection {
     pub fn new(now: Now, began: Began, config: Streams) -> Connection {
         let (state, by) = match began {
             Began::Far => (State::Open, config.first),
-            Began::Own | Began::Kept => (State::Connecting, config.connect),
+            Began::Own => (State::Connecting, config.own_connect),
+            Began::Kept => (State::Connecting, config.connect),
         };
         Connection {
             config,
@@ -565,7 +566,7 @@ mod tests {
         wait(&mut stuck, &mut now, Streams::default().write);
         assert_eq!(messages(&mut stuck), ["Closed(Timeout)"]);
         let mut full = incoming(now);
-        while full.send(now, &[b'x'; 60_000]) {}
+        while full.send(now, &[b'x'; 10_000]) {}
         assert_eq!(full.traffic().overfull, 1);
         assert!(full.wants_close());
     }

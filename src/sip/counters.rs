@@ -39,6 +39,10 @@ counters! {
         full_connections,
         /// Connections of ours that could not be made.
         unconnected,
+        /// Requests that were too long for a datagram, and were sent by a connection.
+        too_large,
+        /// Those of them that went as a datagram after all, since there was no connection.
+        fragmented,
         /// Messages to connections that are gone, for which there was no other way.
         undeliverable,
         /// Our requests that nobody answered, or that could not be sent.

@@ -25,6 +25,7 @@ use crate::base::{FlowId, Map, Now, RealmId};
 use crate::leg::TrunkId;
 use sip_codec::{Message, Via};
 use std::net::SocketAddr;
+use std::time::Instant;
 
 /// What connections of ours are told apart by.
 type Way = (RealmId, Hop, Option<TrunkId>);
@@ -38,6 +39,8 @@ struct Link {
     trunk: Option<TrunkId>,
     /// It is up.
     up: bool,
+    /// It stands in for datagrams, and where it does not come up, its far side is left alone until then.
+    until: Option<Instant>,
 }
 
 /// The connections of which this shard has heard.
@@ -46,7 +49,12 @@ pub(super) struct Links {
     spare: Vec<FlowId>,
     by_flow: Map<FlowId, Link>,
     by_way: Map<Way, FlowId>,
+    /// Far sides that take no connection, and until when they are believed to.
+    shunned: Map<(RealmId, SocketAddr), Instant>,
 }
+
+/// More far sides than this are not remembered for taking no connection.
+const SHUNNED: usize = 1_024;
 
 impl Links {
     pub fn is_live(&self, flow: &Flow) -> bool {
@@ -69,19 +77,37 @@ impl Links {
     /// A message came by a connection.
     pub fn note(&mut self, flow: &Flow) {
         if flow.transport.is_stream() {
-            self.by_flow.entry(flow.id).or_insert(Link { way: None, trunk: None, up: true });
+            self.by_flow.entry(flow.id).or_insert(Link { way: None, trunk: None, up: true, until: None });
         }
     }
 
     pub fn rise(&mut self, flow: &Flow) {
         if let Some(link) = self.by_flow.get_mut(&flow.id) {
             link.up = true;
+            self.shunned.remove(&(flow.realm, flow.remote));
+        }
+    }
+
+    /// Whether a far side took no connection lately.
+    pub fn is_shunned(&self, now: Now, flow: &Flow) -> bool {
+        self.shunned.get(&(flow.realm, flow.remote)).is_some_and(|until| *until > now.instant)
+    }
+
+    /// A connection is used in place of datagrams; where it does not come up, none is tried again until then.
+    pub fn stands_in(&mut self, flow: &Flow, until: Instant) {
+        if let Some(link) = self.by_flow.get_mut(&flow.id) {
+            link.until = Some(until);
         }
     }
 
     /// Forgets a connection; whether it was ever up.
     fn remove(&mut self, flow: &Flow) -> bool {
         let Some(link) = self.by_flow.remove(&flow.id) else { return false };
+        if let Some(until) = link.until.filter(|_| !link.up)
+            && self.shunned.len() < SHUNNED
+        {
+            self.shunned.insert((flow.realm, flow.remote), until);
+        }
         if let Some(way) = link.way
             && self.by_way.get(&way) == Some(&flow.id)
         {
@@ -138,7 +164,7 @@ impl Stack {
             return None;
         };
         self.links.by_way.insert(way.clone(), id);
-        self.links.by_flow.insert(id, Link { way: Some(way), trunk, up: false });
+        self.links.by_flow.insert(id, Link { way: Some(way), trunk, up: false, until: None });
         self.out.push_back(Output::Connect { flow: flow(id), name: hop.name.clone(), trunk });
         Some(flow(id))
     }
@@ -209,19 +235,23 @@ impl Stack {
         self.on_flow_lost(now, flow);
     }
 
-    /// A message that was to go by a connection that is gone: the way of a response by section 18.2.2 of RFC 3261. A
-    /// request has failed already, and its ACK is asked for again.
-    pub(super) fn redirect(&mut self, flow: &Flow, data: &[u8]) -> Option<Flow> {
+    /// Where a message goes that was to go by a connection that is gone: a response by section 18.2.2 of RFC 3261, a
+    /// request (CANCEL, an ACK that is asked for again) to its trunk.
+    fn redirect(&mut self, flow: &Flow, data: &[u8]) -> Option<Flow> {
         if self.config.is_guest(flow) {
             return None;
         }
-        let via = Message::parse(data).ok().filter(|message| message.code().is_some())?;
-        let via = via.via().ok()?;
+        let message = Message::parse(data).ok()?;
+        let trunk = self.trunk_of(flow);
+        let config = self.config.clone();
+        let hop = trunk.and_then(|trunk| config.trunks.get(usize::from(trunk.0))).map(|trunk| &trunk.hop);
+        if message.code().is_none() {
+            let hop = hop.filter(|hop| hop.transport == flow.transport)?;
+            return self.reach(flow.realm, hop, trunk);
+        }
+        let via = message.via().ok()?;
         let port = via.port.filter(|port| *port != 0).unwrap_or(flow.transport.port());
         let address = SocketAddr::new(flow.remote.ip(), port);
-        let trunk = self.trunk_of(flow);
-        let hop =
-            trunk.and_then(|trunk| self.config.trunks.get(usize::from(trunk.0))).map(|trunk| &trunk.hop);
         let name = hop.filter(|hop| hop.address.ip() == address.ip()).and_then(|hop| hop.name.clone());
         self.reach(flow.realm, &Hop { transport: flow.transport, address, name }, trunk)
     }

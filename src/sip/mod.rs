@@ -29,9 +29,11 @@ mod reliable;
 mod rules;
 mod session_id;
 mod session_timer;
+mod size;
 mod source;
 mod stack;
 mod strikes;
+mod stun;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -55,6 +57,7 @@ pub use reason::Reasons;
 pub use rules::{Act, Rule, Way};
 pub use source::{Block, NoBlock};
 pub use stack::Stack;
+pub use stun::{answer_stun, is_stun};
 
 use crate::base::{FlowId, RealmId};
 use crate::leg as words;

@@ -281,9 +281,7 @@ impl Stack {
         };
         let owner = Owner::Registration(RegistrationKey { id, turn: entry.turn });
         entry.bound |= !leaving;
-        let begun = self.table.begin(now, flow, (&branch, Method::Register), bytes, owner, &mut self.out);
-        self.counters.full_transactions += u64::from(begun.is_none());
-        begun.is_some()
+        self.begin(now, flow, (&branch, Method::Register), bytes, owner).is_some()
     }
 
     pub(super) fn on_register_response(

@@ -258,11 +258,7 @@ impl Stack {
         let branch = home::branch(self.shard, &mut self.random);
         let Written { flow, bytes, authorization } = self.draft(key, fork, cseq, &branch, &ask)?;
         let owner = Owner::Leg(key, ask.purpose);
-        let begun = self.table.begin(now, flow, (&branch, ask.method), bytes, owner, &mut self.out);
-        let Some(client) = begun else {
-            self.counters.full_transactions += 1;
-            return None;
-        };
+        let client = self.begin(now, flow, (&branch, ask.method), bytes, owner)?;
         self.legs.get_mut(key)?.open += 1;
         Some(Sent { client, authorization })
     }

@@ -230,13 +230,13 @@ impl Stack {
             return Err(Cause::Failed);
         };
         let owner = Owner::Leg(key, Purpose::Invite);
-        let begun = self.table.begin(now, flow, (&branch, Method::Invite), bytes, owner, &mut self.out);
-        if begun.is_none() {
-            self.counters.full_transactions += 1;
-            return Err(Cause::Overloaded);
-        }
-        calling.invite = begun;
+        let begun =
+            self.begin(now, flow, (&branch, Method::Invite), bytes, owner).ok_or(Cause::Overloaded)?;
+        let leg = self.legs.get_mut(key).ok_or(Cause::Failed)?;
         leg.open += 1;
+        if let State::Calling(calling) = &mut leg.state {
+            calling.invite = Some(begun);
+        }
         let deadline = self.config.trunks.get(usize::from(leg.trunk.0)).map(|trunk| trunk.deadline);
         self.arm(now, key, Tick::Deadline, deadline.unwrap_or(self.config.timers.t1 * 64));
         Ok(())

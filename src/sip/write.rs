@@ -91,6 +91,18 @@ fn end(writer: Writer<'_>, content: &str, body: Option<&[u8]>) -> bool {
     }
 }
 
+/// A request of ours that was written for UDP, as it goes over TCP: another word in the topmost Via, which is ours and
+/// comes first.
+pub(super) fn over_tcp(request: &[u8]) -> Option<Vec<u8>> {
+    const UDP: &[u8] = b"\r\nVia: SIP/2.0/UDP ";
+    const TCP: &[u8] = b"\r\nVia: SIP/2.0/TCP ";
+    let line = request.windows(2).position(|two| two == b"\r\n")?;
+    let rest = request.get(line..)?.strip_prefix(UDP)?;
+    let end = rest.windows(2).position(|two| two == b"\r\n")?;
+    let (via, rest) = rest.split_at_checked(end)?;
+    Some([request.get(..line)?, TCP, via, b";alias", rest].concat())
+}
+
 /// The answer to a request.
 #[derive(Clone, Copy)]
 pub(super) struct Answer<'a> {

@@ -1,14 +1,14 @@
 //! baresip: a real softphone that answers by itself, plays a tone and records what it hears.
 
 use super::process::Process;
-use super::scene::{PATIENCE, Scene, free_port};
+use super::scene::{PATIENCE, Scene, free_port, until};
 use super::tone::{self, Heard};
 use super::wav;
 use serde_json::json;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A running baresip.
@@ -27,13 +27,40 @@ impl Baresip {
 
     /// The same by another transport.
     pub fn start_by(scene: &Scene, (user, transport): (&str, &str), registrar: u16, hz: u32) -> Baresip {
-        let (sip, control) = (free_port(), free_port());
-        let (first, last) = (free_port(), free_port() + 1);
         let account = format!(
             "<sip:{user}@test.local;transport={transport}>;auth_user={user};auth_pass={user}pw;\
              outbound=\"sip:127.0.0.1:{registrar};transport={transport}\";answermode=auto;regint=300;\
              audio_codecs=PCMU/8000/1,PCMA/8000/1,G722/16000/1,opus/48000/2;dtmfmode=rtpevent\n"
         );
+        Baresip::run(scene, account, free_port(), "", hz)
+    }
+
+    /// One that registers nowhere and is called at the port that is given back, over TCP or TLS.
+    pub fn direct(
+        scene: &Scene,
+        user: &str,
+        transport: &str,
+        (chain, key): (&Path, &Path),
+        hz: u32,
+    ) -> (Baresip, u16) {
+        let sip = free_port();
+        let account = format!(
+            "<sip:{user}@127.0.0.1;transport={transport}>;regint=0;answermode=auto;\
+             audio_codecs=PCMU/8000/1;dtmfmode=rtpevent\n"
+        );
+        let both = [chain, key].map(|path| fs::read_to_string(path).unwrap()).concat();
+        let both = scene.write("baresip.pem", both);
+        let more = format!("sip_certificate\t\t{}\n", both.display());
+        let baresip = Baresip::run(scene, account, sip, &more, hz);
+        // It takes TLS on the port behind the one that it is told.
+        let port = if transport == "tls" { sip + 1 } else { sip };
+        until("baresip listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok());
+        (baresip, port)
+    }
+
+    fn run(scene: &Scene, account: String, sip: u16, more: &str, hz: u32) -> Baresip {
+        let control = free_port();
+        let (first, last) = (free_port(), free_port() + 1);
         scene.write("baresip/accounts", account);
         scene.write("baresip/contacts", "");
         let config = include_str!("baresip.cfg")
@@ -41,7 +68,8 @@ impl Baresip {
             .replace("@SIP@", &sip.to_string())
             .replace("@RTP@", &format!("{first}-{last}"))
             .replace("@HZ@", &hz.to_string())
-            .replace("@FOLDER@", &scene.path("baresip").display().to_string());
+            .replace("@FOLDER@", &scene.path("baresip").display().to_string())
+            + more;
         let config = scene.write("baresip/config", config);
         let folder = config.parent().unwrap().to_owned();
         let process =

@@ -111,6 +111,27 @@ impl<'a> Plan<'a> {
         self
     }
 
+    /// SIP over TLS, too, on this port.
+    pub fn sip_tls(mut self, port: u16, certificate: &Path, key: &Path) -> Self {
+        let lines = format!(
+            "[sip]\ntls_listen = \"127.0.0.1:{port}\"\ntls_certificate = \"{}\"\ntls_key = \"{}\"\n",
+            certificate.display(),
+            key.display()
+        );
+        self.text = self.text.replacen("[sip]\n", &lines, 1);
+        self
+    }
+
+    /// Where SIP will listen over UDP and TCP.
+    pub fn sip_port(&self) -> u16 {
+        let (_, sip) = self.text.split_once("[sip]\n").expect("a table");
+        let (_, rest) = sip
+            .split_once("\nlisten = \"127.0.0.1:")
+            .or(sip.split_once("listen = \"127.0.0.1:"))
+            .expect("an address");
+        rest.split('"').next().and_then(|port| port.parse().ok()).expect("a port")
+    }
+
     /// The last trunk's calls share an RTP port.
     pub fn shared_rtp_ports(mut self) -> Self {
         self.add(format_args!("shared_rtp_ports = true\n"));

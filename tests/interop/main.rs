@@ -30,6 +30,7 @@ mod session;
 mod sipp;
 mod softphone;
 mod staying;
+mod streams;
 mod token;
 mod tone;
 mod tunnel;

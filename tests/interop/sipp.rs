@@ -64,6 +64,12 @@ impl<'a> Plan<'a> {
         echoing
     }
 
+    /// Over TCP.
+    pub fn tcp(mut self) -> Self {
+        self.arguments.extend(["-t", "t1"].map(String::from));
+        self
+    }
+
     /// The pause that the scenario speaks of.
     pub fn pause_ms(mut self, pause: u32) -> Self {
         self.arguments.extend(["-d".into(), pause.to_string()]);

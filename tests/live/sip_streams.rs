@@ -158,7 +158,7 @@ fn a_length_that_overflows_or_lies_is_refused_and_floods_of_connections_are_boun
 
 /// The port of a trunk over TCP, which registers and is connected to.
 fn registering(transport: Transport, name: Option<&str>, address: SocketAddr, tls: SipTls) -> Node {
-    let node = node(|config| {
+    node(|config| {
         let hop = sip::Hop { transport, address, name: name.map(Into::into) };
         let trunks = vec![Trunk { hop, ..Trunk::new("there", address) }];
         config.sip = Arc::new(sip::Config { trunks, ..sip::Config::default() });
@@ -177,8 +177,7 @@ fn registering(transport: Transport, name: Option<&str>, address: SocketAddr, tl
         sip.accounts = [("alice".into(), registration)].into_iter().collect();
         sip.registration.retry = Duration::from_millis(50);
         config.sip = Arc::new(sip);
-    });
-    node
+    })
 }
 
 /// Signs alice in, who is registered upstream then.
@@ -211,16 +210,11 @@ fn a_trunk_is_connected_to_and_a_lost_connection_is_made_anew() {
     }
     let mut line = accept(&listener);
     let register = line.hear();
-    let copied: String = register
-        .split("\r\n")
-        .filter(|line| {
-            ["Via", "From", "To", "Call-ID", "CSeq", "Contact"]
-                .iter()
-                .any(|name| line.starts_with(&format!("{name}:")))
-        })
-        .map(|line| format!("{line}\r\n"))
-        .collect();
-    line.say(&format!("SIP/2.0 200 OK\r\n{copied}Content-Length: 0\r\n\r\n"));
+    let names = ["Via:", "From:", "To:", "Call-ID:", "CSeq:", "Contact:"];
+    let copied: Vec<&str> =
+        register.split("\r\n").filter(|line| names.iter().any(|name| line.starts_with(name))).collect();
+    let copied = copied.join("\r\n");
+    line.say(&format!("SIP/2.0 200 OK\r\n{copied}\r\nContent-Length: 0\r\n\r\n"));
     until("it is registered", || node.count("sip_connections", "risen") == 3);
     assert!(node.count("sip", "unconnected") == 0);
     node.finish(|| Order::Stop);

@@ -164,7 +164,9 @@ fn a_phone_over_websocket_is_heard_and_answered_one_message_a_frame() {
         core.bytes(now, flow, &[&[opcode, 0xfe, length[0], length[1], 0, 0, 0, 0], text.as_bytes()].concat());
         let written = hear(&mut core, now).written.remove(0).1;
         assert!(
-            written[0] == 0x81 && written[4..].starts_with(b"SIP/2.0 200 OK\r\nVia: SIP/2.0/WS 203.0.113.5")
+            written[0] == 0x81
+                && written[4..].starts_with(b"SIP/2.0 403 Forbidden\r\nVia: SIP/2.0/WS 203.0.113.5"),
+            "a page is no trunk, wherever it comes from"
         );
     }
     assert!(core.gauges().contains(&("sip_ws", 1)));

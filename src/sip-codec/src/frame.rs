@@ -54,12 +54,11 @@ pub fn frame(data: &[u8]) -> Frame {
 fn body_len(index: &Index, head: &[u8]) -> Result<usize, Error> {
     // Latin-1 elsewhere in the section (see `from_latin1`) must not keep its length from being read.
     let plain: String;
-    let head = match std::str::from_utf8(head) {
-        Ok(head) => head,
-        Err(_) => {
-            plain = head.iter().map(|b| if b.is_ascii() { char::from(*b) } else { '?' }).collect();
-            &plain
-        }
+    let head = if let Ok(head) = std::str::from_utf8(head) {
+        head
+    } else {
+        plain = head.iter().map(|b| if b.is_ascii() { char::from(*b) } else { '?' }).collect();
+        &plain
     };
     let number = name::number(Name::ContentLength);
     let mut lines = index.entries().iter().filter(|e| e.is(number, Name::ContentLength, head));

@@ -191,3 +191,102 @@ fn a_caller_who_is_named_by_sips_gets_a_sips_contact() {
         assert!(header(&ringing, "Contact").starts_with(wanted), "{ringing}");
     }
 }
+
+/// A gateway whose trunk at B is spoken to over UDP, with headers that make every INVITE of ours long.
+fn wordy() -> Net {
+    let mut net = Net::scripted(|config| config.user_agent = "x".repeat(1_200));
+    for n in 0..4 {
+        net.input(0, 0, Input::Spare { flow: spare(n) });
+    }
+    net
+}
+
+#[test]
+fn a_request_too_long_for_a_datagram_goes_over_tcp_and_over_udp_where_nobody_takes_the_connection() {
+    let mut net = wordy();
+    let leg = net.dial(0);
+    net.run(seconds(1));
+    let (flow, _) = net.nodes[0].connects[0].clone();
+    assert_eq!((flow.transport, flow.remote), (Transport::Tcp, at(B)));
+    let long = net.take("INVITE").remove(0);
+    assert!(long.len() > 1_300 && header(&long, "Via").starts_with("SIP/2.0/TCP "), "{long}");
+    net.input(0, 0, Input::Failed { flow });
+    net.run(Duration::from_millis(700));
+    let again = net.take("INVITE");
+    assert_eq!(again.len(), 2, "a datagram is sent again");
+    let branch = |text: &str| header(text, "Via").split(';').nth(1).unwrap().to_owned();
+    assert!(header(&again[0], "Via").starts_with("SIP/2.0/UDP "), "{}", again[0]);
+    assert_eq!(branch(&again[0]), branch(&long));
+    assert_eq!(net.stack(0).counters().too_large, 1);
+    // Its answer is taken, and its ACK is a datagram.
+    net.answer(&again[0], 486, "b", &[], None);
+    net.run(Duration::from_millis(100));
+    assert!(header(&net.take("ACK")[0], "Via").starts_with("SIP/2.0/UDP "));
+    assert!(net.heard(0, "Ended busy 486"), "{leg:?} {:?}", net.names(0));
+    // The next one knows, for a while.
+    net.dial(0);
+    net.run(Duration::from_millis(100));
+    assert_eq!(net.nodes[0].connects.len(), 1);
+    assert!(header(&net.take("INVITE")[0], "Via").starts_with("SIP/2.0/UDP "));
+    net.run(Duration::from_mins(11));
+    net.dial(0);
+    assert_eq!(net.nodes[0].connects.len(), 2);
+}
+
+#[test]
+fn a_long_request_that_was_answered_over_tcp_stays_there() {
+    let mut net = wordy();
+    let leg = net.dial(0);
+    net.run(seconds(1));
+    let (flow, _) = net.nodes[0].connects[0].clone();
+    net.input(0, 0, Input::Connected { flow });
+    let invite = net.take("INVITE").remove(0);
+    reply(&mut net, flow, &invite, 180, "<sip:b@192.0.2.2>");
+    net.command(0, end(leg));
+    net.run(Duration::from_millis(100));
+    assert!(header(&net.take("CANCEL")[0], "Via").starts_with("SIP/2.0/TCP "));
+    net.input(0, 0, Input::Failed { flow });
+    net.run(seconds(1));
+    assert!(net.take("INVITE").is_empty(), "somebody has it already");
+}
+
+#[test]
+fn a_trunk_that_is_known_for_udp_alone_gets_long_datagrams() {
+    let mut net = Net::scripted(|config| {
+        config.user_agent = "x".repeat(1_200);
+        config.trunks[0].tcp_when_large = false;
+    });
+    net.input(0, 0, Input::Spare { flow: spare(0) });
+    net.dial(0);
+    net.run(Duration::from_millis(100));
+    assert!(net.nodes[0].connects.is_empty());
+    assert_eq!(net.take("INVITE").len(), 1);
+}
+
+#[test]
+fn a_call_that_rings_outlives_its_connection_and_can_still_be_given_up() {
+    for answered in [true, false] {
+        let mut net = net(Transport::Tcp, 4);
+        let leg = net.dial(0);
+        net.run(seconds(1));
+        let (flow, _) = net.nodes[0].connects[0].clone();
+        net.input(0, 0, Input::Connected { flow });
+        let invite = net.take("INVITE").remove(0);
+        reply(&mut net, flow, &invite, 180, &format!("<sip:b@{B};transport=tcp>"));
+        net.input(0, 0, Input::Failed { flow });
+        net.run(seconds(1));
+        assert!(!net.heard(0, "Ended"), "{:?}", net.names(0));
+        if answered {
+            // Section 18.2.2: the answer comes by a connection of theirs.
+            reply(&mut net, incoming(Transport::Tcp, 9), &invite, 200, &format!("<sip:b@{B};transport=tcp>"));
+            net.run(seconds(1));
+            assert!(net.heard(0, "Answered"));
+            assert_eq!(net.take("ACK").len(), 1);
+        } else {
+            net.command(0, end(leg));
+            net.run(seconds(1));
+            assert_eq!(net.take("CANCEL").len(), 1);
+        }
+        assert_eq!(net.stack(0).counters().undeliverable, 0);
+    }
+}

@@ -27,6 +27,11 @@ impl Client {
         (Client::Trying(Trying { interval: pace.t1 }), step)
     }
 
+    /// Whether nothing came at all.
+    pub fn is_new(&self) -> bool {
+        matches!(self, Client::Trying(_))
+    }
+
     /// Whether no final response came.
     pub fn is_pending(&self) -> bool {
         matches!(self, Client::Trying(_) | Client::Proceeding)

@@ -37,6 +37,11 @@ impl InviteClient {
         matches!(self, InviteClient::Proceeding)
     }
 
+    /// Whether nothing came at all.
+    pub fn is_new(&self) -> bool {
+        matches!(self, InviteClient::Calling(_))
+    }
+
     /// Whether no final response came.
     pub fn is_pending(&self) -> bool {
         matches!(self, InviteClient::Calling(_) | InviteClient::Proceeding)

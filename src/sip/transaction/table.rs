@@ -76,6 +76,8 @@ struct Asked<O> {
     method: sip_codec::Method<'static>,
     /// The request while it may go out again; afterwards, of a refused INVITE, the ACK.
     bytes: Vec<u8>,
+    /// Where it goes, and as what, if its flow fails before anything came back.
+    instead: Option<Box<(Flow, Vec<u8>)>>,
     /// The ACK of each 2xx, by its To tag.
     acks: Vec<(Box<str>, Flow, Vec<u8>)>,
     owner: O,
@@ -189,13 +191,7 @@ impl<O: Copy> Table<O> {
         out: &mut Outbox,
     ) -> Option<ClientId> {
         let pace = self.pace(&flow);
-        let (machine, step) = if method == sip_codec::Method::Invite {
-            let (machine, step) = InviteClient::begin(pace);
-            (ClientMachine::Invite(machine), step)
-        } else {
-            let (machine, step) = Client::begin(pace);
-            (ClientMachine::Other(machine), step)
-        };
+        let (machine, step) = ClientMachine::begin(method, pace);
         let key = client_key(branch, method);
         out.push_back(Output::Send { flow, data: request.clone() });
         let asked = Asked {
@@ -205,6 +201,7 @@ impl<O: Copy> Table<O> {
             key: key.clone(),
             method,
             bytes: request,
+            instead: None,
             acks: Vec::new(),
             owner,
             settled: false,
@@ -217,6 +214,26 @@ impl<O: Copy> Table<O> {
         self.by_branch.insert(key, id);
         self.arm_client(now, id, step);
         Some(id)
+    }
+
+    /// Gives a request another way: it goes there, as these bytes, if its flow fails before anything came back.
+    pub fn or_else(&mut self, id: ClientId, flow: Flow, bytes: Vec<u8>) {
+        if let Some(asked) = self.clients.get_mut(id) {
+            asked.instead = Some(Box::new((flow, bytes)));
+        }
+    }
+
+    /// Sends a request the other way that it has, from the start; false where it has none.
+    fn go_instead(&mut self, now: Now, id: ClientId, out: &mut Outbox) -> bool {
+        let Some(asked) = self.clients.get_mut(id) else { return false };
+        let Some(instead) = asked.instead.take() else { return false };
+        (asked.flow, asked.bytes) = *instead;
+        asked.pace = Pace::new(&self.timers, asked.flow.transport.is_stream());
+        let (machine, step) = ClientMachine::begin(asked.method, asked.pace);
+        asked.machine = machine;
+        out.push_back(Output::Send { flow: asked.flow, data: asked.bytes.clone() });
+        self.arm_client(now, id, step);
+        true
     }
 
     /// The transaction that a response with this branch and CSeq method answers.
@@ -246,6 +263,7 @@ impl<O: Copy> Table<O> {
             _ => return None,
         };
         let pending = asked.is_pending();
+        asked.instead = None;
         if event == Event::Success
             && let Some((_, flow, ack)) = asked.acks.iter().find(|(known, ..)| **known == *tag)
         {
@@ -411,13 +429,14 @@ impl<O: Copy> Table<O> {
         None
     }
 
-    /// A flow can't be sent on: every request that waits on it has failed.
+    /// A flow can't be sent on: every request that waits on it has failed. One that came by a connection and that somebody
+    /// works on is not lost with it: its answer comes by another (RFC 3261 section 18.2.2).
     pub fn handle_unsent(&mut self, now: Now, flow: &Flow, out: &mut Outbox) -> Vec<Gone<O>> {
         // Every shard's UDP listener of a realm is the same way out.
         let same = |asked: &Asked<O>| {
             let alike = asked.flow.transport == flow.transport && asked.flow.realm == flow.realm;
             let way = if flow.transport.is_stream() {
-                asked.flow.id == flow.id
+                asked.flow.id == flow.id && asked.is_new()
             } else {
                 asked.flow.remote == flow.remote
             };
@@ -429,7 +448,13 @@ impl<O: Copy> Table<O> {
             .filter(|(_, asked)| same(asked) && asked.is_pending())
             .map(|(id, _)| id)
             .collect();
-        ids.into_iter().filter_map(|id| self.drive_client(now, id, Event::Unsent, out)).collect()
+        let mut gone = Vec::new();
+        for id in ids {
+            if !self.go_instead(now, id, out) {
+                gone.extend(self.drive_client(now, id, Event::Unsent, out));
+            }
+        }
+        gone
     }
 
     /// Whose business a client transaction is.
@@ -548,6 +573,18 @@ fn arm(wheel: &mut Wheel<Alarm>, now: Now, slot: &mut Option<TimerId>, timer: Ti
     }
 }
 
+impl ClientMachine {
+    fn begin(method: sip_codec::Method<'_>, pace: Pace) -> (ClientMachine, Step) {
+        if method == sip_codec::Method::Invite {
+            let (machine, step) = InviteClient::begin(pace);
+            (ClientMachine::Invite(machine), step)
+        } else {
+            let (machine, step) = Client::begin(pace);
+            (ClientMachine::Other(machine), step)
+        }
+    }
+}
+
 impl<O> Asked<O> {
     fn is_invite(&self) -> bool {
         matches!(self.machine, ClientMachine::Invite(_))
@@ -557,6 +594,13 @@ impl<O> Asked<O> {
         match &mut self.machine {
             ClientMachine::Invite(machine) => machine.handle(self.pace, event),
             ClientMachine::Other(machine) => machine.handle(self.pace, event),
+        }
+    }
+
+    fn is_new(&self) -> bool {
+        match &self.machine {
+            ClientMachine::Invite(machine) => machine.is_new(),
+            ClientMachine::Other(machine) => machine.is_new(),
         }
     }
 
