@@ -106,7 +106,8 @@ impl Plane {
         }
     }
 
-    /// Has `fetch` bring the memory of a step into the caches: it is given the start and the length of each piece.
+    /// Has `fetch` bring the memory of a step into the caches: it is given the start of each piece, which begins a cache
+    /// line, and its length.
     #[inline]
     pub fn fetch(&self, ear: Ear, step: Step, fetch: impl Fn(*const u8, usize)) {
         let Use::Rtp(slot) = ear.what() else { return };

@@ -19,7 +19,7 @@ pub struct Slot {
     pub remote: SocketAddr,
     /// Whether it is to be sent.
     pub send: bool,
-    /// A note of whoever handles it.
+    /// A note of whoever handles it; 0 when it comes.
     pub note: u32,
 }
 
@@ -84,7 +84,7 @@ impl Batch {
         if !slot.packet.fill(bytes) {
             return false;
         }
-        (slot.socket, slot.remote, slot.send) = (socket, remote, send);
+        (slot.socket, slot.remote, slot.send, slot.note) = (socket, remote, send, 0);
         self.len += 1;
         true
     }

@@ -136,7 +136,7 @@ impl Headers {
                 _ => 0,
             });
             slot.remote = remote.unwrap_or(slot.remote);
-            slot.send = false;
+            (slot.send, slot.note) = (false, 0);
         }
         Ok((got, cut))
     }
@@ -163,7 +163,7 @@ impl Headers {
         let remote = name.read();
         slot.packet.received(if whole && remote.is_some() { got } else { 0 });
         slot.remote = remote.unwrap_or(slot.remote);
-        slot.send = false;
+        (slot.send, slot.note) = (false, 0);
         Ok(!whole)
     }
 
@@ -191,7 +191,7 @@ impl Headers {
             let remote = self.addresses[n].read().filter(|_| got <= slot.packet.receive_area().len());
             slot.packet.received(if remote.is_some() { got } else { 0 });
             slot.remote = remote.unwrap_or(slot.remote);
-            slot.send = false;
+            (slot.send, slot.note) = (false, 0);
         }
         done
     }

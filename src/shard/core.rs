@@ -152,6 +152,8 @@ pub struct Core {
     pub(super) peers: Peers,
     pub(super) plane: Plane,
     pub(super) paths: crate::base::Map<SocketAddr, SocketId>,
+    /// The edition of the plane in which datagrams were located last.
+    pub(super) located: u64,
     pub(super) traces: Traces,
     pub(super) tally: Tally,
     pub(super) outputs: VecDeque<Output>,
@@ -200,6 +202,7 @@ impl Core {
             calls: Calls::new(shard, Arc::clone(&config.call), random.fork()),
             peers: Peers::new(shard, Arc::new(web), random.fork()),
             paths: crate::base::Map::default(),
+            located: 0,
             traces: Traces::new(config.trace),
             tally: Tally::new(config.call.trunks.len()),
             outputs: VecDeque::new(),

@@ -16,14 +16,10 @@ impl Core {
     /// Handles datagrams where they lie. Slots that are to be sent afterwards are marked `send`. True where all that
     /// came was media, and no machine but the plane has heard of it.
     pub fn receive(&mut self, now: Now, batch: &mut Batch) -> bool {
+        self.locate(batch);
         let slots = batch.slots();
         let mut edition = self.plane.edition();
         // Each step for all of them, so that one waits for the memory of the others.
-        for slot in &mut *slots {
-            slot.send = false;
-            slot.note = self.ear(slot).to_bits();
-            self.plane.fetch(Ear::from_bits(slot.note), Step::Speaker, net::fetch);
-        }
         for step in [Step::Hearer, Step::Cipher] {
             for slot in &mut *slots {
                 self.plane.fetch(Ear::from_bits(slot.note), step, net::fetch);
@@ -31,6 +27,7 @@ impl Core {
         }
         let mut media = true;
         for n in 0..slots.len() {
+            slots[n].send = false;
             if self.plane.edition() != edition {
                 // What came before it in this batch may have changed who hears it.
                 edition = self.plane.edition();
@@ -45,13 +42,27 @@ impl Core {
         true
     }
 
-    /// Datagrams will be received by these sockets: has the memory fetched that they will need.
-    pub fn expect(&self, sockets: &[SocketId]) {
-        for step in [Step::Speaker, Step::Hearer] {
-            for &socket in sockets {
-                self.plane.fetch(self.plane.socket_ear(socket), step, net::fetch);
-            }
+    /// Finds who hears the datagrams that are not noted yet, and has what they need first fetched. [`Core::receive`] does
+    /// so itself; who has more to receive before gains the time of that.
+    pub(super) fn locate(&mut self, batch: &mut Batch) {
+        let edition = self.plane.edition();
+        let known = std::mem::replace(&mut self.located, edition) == edition;
+        for slot in batch.slots().iter_mut().filter(|slot| slot.note == 0 || !known) {
+            slot.note = self.ear(slot).to_bits();
+            self.plane.fetch(Ear::from_bits(slot.note), Step::Speaker, net::fetch);
         }
+    }
+
+    /// A datagram will be received by this socket: has what it needs first fetched, if that is known by the socket.
+    #[inline]
+    pub(super) fn expect(&self, socket: SocketId) {
+        self.plane.fetch(self.plane.socket_ear(socket), Step::Speaker, net::fetch);
+    }
+
+    /// The same a little later, for what it needs then.
+    #[inline]
+    pub(super) fn expect_more(&self, socket: SocketId) {
+        self.plane.fetch(self.plane.socket_ear(socket), Step::Hearer, net::fetch);
     }
 
     /// Who hears a datagram, if it is media.

@@ -259,7 +259,10 @@ impl Loop {
                     self.ready_sip.push(id);
                 }
                 net::Ready::Socket(id) if self.sip.contains(&id) => self.ready_sip.push(id),
-                net::Ready::Socket(id) | net::Ready::Errors(id) => self.ready_sockets.push(id),
+                net::Ready::Socket(id) | net::Ready::Errors(id) => {
+                    self.core.expect(id);
+                    self.ready_sockets.push(id);
+                }
                 net::Ready::Stream { flow, .. } => self.ready_streams.push(flow),
                 net::Ready::Listener(n) => {
                     if let Some(door) = self.doors.get_mut(n as usize) {
@@ -306,7 +309,8 @@ impl Loop {
         if self.batch.room() < self.level.len() {
             self.forward(now);
         }
-        self.core.expect(&self.level);
+        self.core.locate(&mut self.batch);
+        self.level.iter().for_each(|&id| self.core.expect_more(id));
         self.sockets.receive_level(&self.level, &mut self.batch);
         self.level.clear();
     }

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 /// The receiving direction of one transport. What every packet needs stands first.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct Receive {
     streams: SmallVec<[Stream; 2]>,
     rtp: Cipher,

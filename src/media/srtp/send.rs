@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 /// It is no `Clone`, and two of them must never be made of the same keys: a counter that begins again gives the key
 /// stream away. What every packet needs stands first.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct Send {
     streams: SmallVec<[Stream; 2]>,
     rtp: Cipher,
