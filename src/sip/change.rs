@@ -62,8 +62,11 @@ impl Stack {
     ) {
         let Some(leg) = self.legs.get(key) else { return };
         let (id, update) = (leg.id, matches!(leg.state, State::Ringing(_)));
-        let sent =
-            if update { self.send_update(now, key, &offer) } else { self.send_reinvite(now, key, &offer) };
+        let sent = if update {
+            self.send_update(now, key, Some(&offer))
+        } else {
+            self.send_reinvite(now, key, &offer)
+        };
         let Some(sent) = sent else {
             if refresh {
                 return self.try_refresh_in(now, key, Duration::from_secs(2));

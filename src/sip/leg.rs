@@ -161,6 +161,8 @@ pub(super) struct Calling {
     pub content: String,
     /// Ours has no offer: theirs comes in a reliable provisional response, or in the 2xx.
     pub late: bool,
+    /// The far side requires reliable provisional responses, whatever the operator would rather have.
+    pub reliable: bool,
     /// Max-Breadth, where it came with one.
     pub breadth: Option<u8>,
     pub authorization: Vec<(&'static str, String)>,

@@ -407,7 +407,10 @@ impl Stack {
     pub(super) fn invite_headers(&self, key: LegKey) -> Vec<(Name<'static>, String)> {
         let Some(leg) = self.legs.get(key) else { return Vec::new() };
         let Some(trunk) = self.config.trunks.get(usize::from(leg.trunk.0)) else { return Vec::new() };
-        let mut headers = vec![(Name::Supported, self.supported(Some(leg.trunk)))];
+        let asked = matches!(&leg.state, State::Calling(calling) if calling.reliable);
+        // To know them all is what is said toward nobody in particular.
+        let supported = self.supported(Some(leg.trunk).filter(|_| !asked));
+        let mut headers = vec![(Name::Supported, supported)];
         if trunk.reliable == Reliability::Required {
             headers.push((Name::Require, "100rel".to_owned()));
         }
@@ -425,8 +428,13 @@ impl Stack {
         if reliable { "timer, 199, 100rel" } else { "timer, 199" }.to_owned()
     }
 
-    /// Sends our offer by UPDATE.
-    pub(super) fn send_update(&mut self, now: Now, key: LegKey, offer: &[u8]) -> Option<super::stack::Sent> {
+    /// Sends UPDATE, with our offer or only to refresh the session.
+    pub(super) fn send_update(
+        &mut self,
+        now: Now,
+        key: LegKey,
+        offer: Option<&[u8]>,
+    ) -> Option<super::stack::Sent> {
         let main = self.legs.get(key)?.main;
         let headers = self.refresh_headers(key);
         let headers = borrowed(&headers);
@@ -435,7 +443,7 @@ impl Stack {
             purpose: Purpose::Update,
             headers: &headers,
             content: SDP,
-            body: Some(offer),
+            body: offer,
         };
         self.request(now, key, main, ask)
     }

@@ -2,14 +2,13 @@
 //! refreshed.
 
 use super::config::{Refreshes, SessionPolicy};
-use super::leg::{Change, LegKey, Purpose, State, Tick};
-use super::stack::Ask;
+use super::leg::{Change, LegKey, State, Tick};
 use super::transaction::ClientId;
-use super::write::{ALLOW, SDP, borrowed};
+use super::write::ALLOW;
 use super::{Flow, Stack, fate};
 use crate::base::Now;
 use crate::leg::{Cause, Reason};
-use sip_codec::{Message, Method, Name, Refresher, SessionExpires};
+use sip_codec::{Message, Name, Refresher, SessionExpires};
 use std::time::{Duration, Instant};
 
 /// Section 5: the least that anybody may ask for, in seconds.
@@ -219,7 +218,6 @@ impl Stack {
     fn refresh(&mut self, now: Now, key: LegKey) {
         let policy = self.policy(key);
         let Some(leg) = self.legs.get_mut(key) else { return };
-        let main = leg.main;
         let by_update = leg.able.update && policy.update || leg.clock.standing.is_none();
         self.counters.refreshes += 1;
         self.try_refresh_in(now, key, Duration::MAX);
@@ -227,16 +225,7 @@ impl Stack {
             let standing = self.legs.get(key).and_then(|leg| leg.clock.standing.clone());
             return self.send_refresh(now, key, standing.unwrap_or_default().into_vec());
         }
-        let headers = self.refresh_headers(key);
-        let headers = borrowed(&headers);
-        let ask = Ask {
-            method: Method::Update,
-            purpose: Purpose::Update,
-            headers: &headers,
-            content: SDP,
-            body: None,
-        };
-        match self.request(now, key, main, ask) {
+        match self.send_update(now, key, None) {
             Some(sent) => {
                 if let Some(leg) = self.legs.get_mut(key) {
                     leg.clock.client = Some(sent.client);

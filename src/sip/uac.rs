@@ -176,6 +176,7 @@ impl Stack {
             offer,
             content,
             late: dial.late,
+            reliable: false,
             breadth: dial.carried.breadth,
             authorization: Vec::new(),
             tries: 0,
@@ -259,6 +260,7 @@ impl Stack {
             _ if !current => {}
             100..=199 => self.on_provisional(now, key, message, code),
             401 | 407 => self.on_challenge(now, flow, key, message, code),
+            421 => self.on_extension_required(now, key, message),
             422 => self.on_too_short(now, key, message),
             _ => {
                 let trunk = leg.trunk;
@@ -293,6 +295,17 @@ impl Stack {
         calling.tries += 1;
         if !(wanted && self.raise(key, message) && self.send_invite(now, key).is_ok()) {
             self.finish(key, Some(Reason::from_code(422)));
+        }
+    }
+
+    /// What the far side requires of us is done, where we know how (RFC 3261 section 21.4.15).
+    fn on_extension_required(&mut self, now: Now, key: LegKey, message: &Message<'_>) {
+        let known = message.values(Name::Require).all(|option| option.eq_ignore_ascii_case("100rel"));
+        let Some(calling) = self.legs.get_mut(key).and_then(Leg::calling) else { return };
+        let wanted = known && calling.cancel == Cancel::No && !calling.reliable;
+        calling.reliable = true;
+        if !(wanted && self.send_invite(now, key).is_ok()) {
+            self.finish(key, Some(Reason::from_code(421)));
         }
     }
 

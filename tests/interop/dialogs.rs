@@ -4,8 +4,9 @@
 use super::browser::Browser;
 use super::gateway::{Gateway, Plan};
 use super::phone::Phone;
-use super::scene::{Scene, free_port};
+use super::scene::{Scene, free_port, until};
 use super::sipp::{self, Sipp};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 /// What the caller plays, and two phones of the called side.
@@ -249,4 +250,47 @@ fn an_answer_that_crosses_cancel_is_acknowledged_and_ended() {
     let scene = Scene::new("dialogs_race");
     let mut between = Between::start(&scene, "");
     between.succeeds(&scene, ("uac-cancels", 200), ("uas-races", 0));
+}
+
+/// Where the far side wants its fax, as the description in this message says.
+fn fax_address(message: &str) -> SocketAddr {
+    let port =
+        message.lines().find_map(|line| line.strip_prefix("m=image ")?.split(' ').next()?.parse().ok());
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port.expect("a fax stream")))
+}
+
+/// Sends until it arrives, just as it is.
+fn assert_arrives(from: &UdpSocket, to: SocketAddr, at: &UdpSocket, packet: &[u8]) {
+    let mut buffer = [0; 100];
+    until("a fax packet", || {
+        from.send_to(packet, to).unwrap();
+        let (length, _) = at.recv_from(&mut buffer).ok()?;
+        (&buffer[..length] == packet).then_some(())
+    });
+}
+
+#[test]
+fn a_fax_goes_through_as_it_comes_and_sound_comes_back() {
+    let scene = Scene::new("dialogs_fax");
+    let between = Between::start(&scene, "");
+    let fax = || {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        socket
+    };
+    let (near, far) = (fax(), fax());
+    let port = |socket: &UdpSocket| socket.local_addr().unwrap().port();
+    let mut callee = between.callee(&scene, "uas-faxes").rtp(port(&far)).pause_ms(4_000).listen();
+    let mut caller = between.call(between.caller(&scene, "uac-faxes").rtp(port(&near)));
+    let told = |sipp: &Sipp, start: &str| {
+        until("a fax is agreed on", || sipp.received_now(start).filter(|message| message.contains("m=image")))
+    };
+    let (to_near, to_far) = (told(&callee, "SIP/2.0 200"), told(&caller, "INVITE"));
+    let (gateway_far, gateway_near) = (fax_address(&to_near), fax_address(&to_far));
+    // UDPTL begins with a number that looks like anything (ITU-T T.38 section 9.1).
+    assert_arrives(&far, gateway_far, &near, &[0, 0, 1, 6, 0xc0, 1]);
+    assert_arrives(&near, gateway_near, &far, &[0x14, 0xfe, 1, 2]);
+    assert_arrives(&far, gateway_far, &near, &[0x80, 200, 0, 6, 1, 1, 1, 1]);
+    caller.assert_success();
+    callee.assert_success();
 }

@@ -420,3 +420,16 @@ fn p_early_media_is_heeded_and_said_only_within_the_trust_domain() {
         assert_eq!(said, if trusted { ["inactive", "sendrecv"] } else { ["", ""] });
     }
 }
+
+#[test]
+fn who_requires_reliable_responses_gets_them_whatever_the_operator_says() {
+    let mut net = Net::scripted(|config| config.trunks[0].reliable = Reliability::Off);
+    let (_, invite) = dialled(&mut net);
+    net.answer(&invite, 421, "b1", &[(Name::Require, "100rel")], None);
+    net.run(Duration::from_millis(100));
+    let again = net.take("INVITE").remove(0);
+    assert_eq!((header(&again, "Supported"), header(&again, "CSeq")), ("timer, 199, 100rel", "2 INVITE"));
+    net.answer(&again, 421, "b1", &[(Name::Require, "100rel")], None);
+    net.run(Duration::from_millis(100));
+    assert_eq!(net.names(0), ["Ended rejected 421"]);
+}
