@@ -122,9 +122,10 @@ impl Core {
     /// The half of a call that goes out to a trunk; `None` where it is not known.
     pub(super) fn half_to(&mut self, trunk: TrunkId, route: Option<usize>) -> Option<Half> {
         let config = self.config.clone();
-        let trunk = config.trunk(trunk)?;
+        let place = config.trunk(trunk)?;
         let leg = self.mint.leg(Side::Sip);
-        let mut half = self.half(leg, trunk.media(), trunk.codecs.clone());
+        let mut half = self.half(leg, place.media(), place.codecs.clone());
+        half.trunk = Some(trunk);
         if let Some(route) = route.and_then(|n| config.routes.get(n)) {
             route.narrow(&mut half);
         }
@@ -171,6 +172,9 @@ impl Calls {
             self.core.counters.stray += 1;
             return;
         }
+        if let Some(leg) = incoming.replaces {
+            return self.on_replacing(now, incoming, leg);
+        }
         match self.admit(now, &mut incoming) {
             Ok(plan) => self.begin(now, incoming, plan),
             Err(reason) => self.turn_away(now, incoming, reason),
@@ -203,7 +207,7 @@ impl Calls {
     }
 
     /// Whether there is time and room for one call more, on this shard.
-    fn check_room(&mut self, urgent: bool) -> Result<(), Reason> {
+    pub(super) fn check_room(&mut self, urgent: bool) -> Result<(), Reason> {
         let config = self.core.config.clone();
         let calls = if urgent { config.calls + config.emergency_calls } else { config.calls };
         let (len, counters) = (self.len(), &mut self.core.counters);
@@ -303,21 +307,7 @@ impl Calls {
     /// Both halves of a call. `None` where a trunk is not known.
     fn halves(&mut self, incoming: &Incoming, way: &Way) -> Option<(Half, Half)> {
         let config = self.core.config.clone();
-        let (kind, allowed) = match (incoming.leg.side(), &incoming.source) {
-            (Side::Web, _) => (Kind::Web, config.browser.clone()),
-            (Side::Sip, Source::Trunk(trunk)) => {
-                config.trunk(*trunk).map(|trunk| (trunk.media(), trunk.codecs.clone()))?
-            }
-            (Side::Sip, Source::Phone(phone)) => {
-                let web = match incoming.offer.as_deref() {
-                    Some(offer) => agree::stream(Kind::Web, offer).is_some(),
-                    None => phone.web,
-                };
-                self.core.of_phone(phone, web)?
-            }
-            (Side::Sip, Source::Account(_)) => (Kind::Rtp(RealmId::default()), config.browser.clone()),
-        };
-        let inbound = self.core.half(incoming.leg, kind, allowed);
+        let inbound = self.inbound(incoming)?;
         let outbound = match way.target {
             Target::Trunk(trunk) => self.core.half_to(trunk, way.route)?,
             Target::Account(_) => {
@@ -327,10 +317,36 @@ impl Calls {
             Target::Phone(phone) => {
                 let (kind, allowed) = self.core.of_phone(&phone, phone.web)?;
                 let leg = self.core.mint.leg(Side::Sip);
-                self.core.half(leg, kind, allowed)
+                let mut half = self.core.half(leg, kind, allowed);
+                half.trunk = Some(phone.trunk);
+                half
             }
         };
         Some((inbound, outbound))
+    }
+
+    /// The half of a leg that came in. `None` where its trunk is not known.
+    pub(super) fn inbound(&mut self, incoming: &Incoming) -> Option<Half> {
+        let config = self.core.config.clone();
+        let (kind, allowed, trunk) = match (incoming.leg.side(), &incoming.source) {
+            (Side::Web, _) => (Kind::Web, config.browser.clone(), None),
+            (Side::Sip, Source::Trunk(id)) => {
+                let trunk = config.trunk(*id)?;
+                (trunk.media(), trunk.codecs.clone(), Some(*id))
+            }
+            (Side::Sip, Source::Phone(phone)) => {
+                let web = match incoming.offer.as_deref() {
+                    Some(offer) => agree::stream(Kind::Web, offer).is_some(),
+                    None => phone.web,
+                };
+                let (kind, codecs) = self.core.of_phone(phone, web)?;
+                (kind, codecs, Some(phone.trunk))
+            }
+            (Side::Sip, Source::Account(_)) => (Kind::Rtp(RealmId::default()), config.browser.clone(), None),
+        };
+        let mut half = self.core.half(incoming.leg, kind, allowed);
+        half.trunk = trunk;
+        Some(half)
     }
 
     fn begin(&mut self, now: Now, incoming: Incoming, plan: Plan) {
@@ -340,6 +356,7 @@ impl Calls {
             return;
         };
         let core = &mut self.core;
+        let counted = Facts::count(&incoming.source, &plan.way.target);
         let mut facts = Facts {
             key: incoming.key,
             source: incoming.source,
@@ -357,6 +374,7 @@ impl Calls {
             carried: incoming.carried,
             reliable: incoming.reliable,
             sessions: [None, None],
+            counted,
         };
         core.name_halves(incoming.leg, &mut facts);
         facts.accounts().for_each(|account| core.count_account(account));
@@ -383,6 +401,10 @@ impl Calls {
             beat: None,
             judged: None,
             one_way: false,
+            third: None,
+            referring: None,
+            elsewhere: super::redirect::Elsewhere::default(),
+            others: [None, None],
             state,
         };
         call.arm_pulse(core, now);

@@ -10,7 +10,7 @@ use super::{Input, Output};
 use crate::base::{
     CallId, Deadline, LegId, Machine, Map, Mint, Now, PeerId, Random, Set, ShardId, Slab, Wheel,
 };
-use crate::leg::{Cause, Command, Event, Incoming, Reason};
+use crate::leg::{Cause, Command, Event, Incoming, Reason, Replaces};
 use crate::sdp::Session;
 use crate::{media, webrtc};
 use std::collections::VecDeque;
@@ -41,6 +41,7 @@ impl Calls {
                 accounts: Map::default(),
                 peers: Map::default(),
                 media: Set::default(),
+                playing: Set::default(),
                 wheel: Wheel::default(),
                 counters: Counters::default(),
             },
@@ -80,14 +81,14 @@ impl Calls {
     }
 
     /// Lets a leg's call act; it is forgotten where it is over.
-    fn with(&mut self, leg: LegId, act: impl FnOnce(&mut Call, &mut Core)) {
+    pub(super) fn with(&mut self, leg: LegId, act: impl FnOnce(&mut Call, &mut Core)) {
         match self.call_of(leg) {
             Some(id) => self.with_call(id, act),
             None => self.core.counters.stray += 1,
         }
     }
 
-    fn with_call(&mut self, id: CallId, act: impl FnOnce(&mut Call, &mut Core)) {
+    pub(super) fn with_call(&mut self, id: CallId, act: impl FnOnce(&mut Call, &mut Core)) {
         let Some(call) = self.slots.get_mut(id) else { return };
         act(call, &mut self.core);
         if call.is_over() {
@@ -105,10 +106,15 @@ impl Calls {
             return;
         }
         let leg = event.leg();
-        self.with(leg, |call, core| {
-            if let Some(end) = call.end(leg) {
-                call.on_leg(core, now, end, event);
-            }
+        if let Event::Transfer { transfer, .. } = &event
+            && let Some(Replaces::Leg(other)) = transfer.replaces
+        {
+            let transfer = transfer.clone();
+            return self.on_joining(now, leg, other, transfer);
+        }
+        self.with(leg, |call, core| match call.end(leg) {
+            Some(end) => call.on_leg(core, now, end, event),
+            None => call.on_third(core, now, event),
         });
     }
 
@@ -186,8 +192,10 @@ impl Calls {
     fn on_media(&mut self, now: Now, event: media::Event) {
         match event {
             media::Event::Opened { leg, address, ssrc, cname } => self.with(leg, |call, core| {
-                if let Some(end) = call.end(leg) {
-                    call.on_media(core, now, end, Opened { address, ssrc, cname });
+                let opened = Opened { address, ssrc, cname };
+                match call.end(leg) {
+                    Some(end) => call.on_media(core, now, end, opened),
+                    None => call.on_third_media(core, now, opened),
                 }
             }),
             media::Event::Stats { leg, stats } => {
@@ -204,7 +212,10 @@ impl Calls {
                     return;
                 }
                 self.core.counters.media_full += 1;
-                self.with(leg, |call, core| call.finish(core, now, Cause::Overloaded.into(), None));
+                self.with(leg, |call, core| match call.end(leg) {
+                    Some(_) => call.finish(core, now, Cause::Overloaded.into(), None),
+                    None => call.fail_third(core, now, Cause::Overloaded.into()),
+                });
             }
         }
     }
@@ -230,6 +241,7 @@ impl Calls {
                 core.counters.too_long += 1;
                 call.finish(core, now, Cause::Expired.into(), None);
             }
+            Timer::Transfer => call.fail_third(core, now, Cause::NoAnswer.into()),
             Timer::Pulse => {
                 call.beat = None;
                 call.on_pulse(core, now);
@@ -268,6 +280,9 @@ fn session_of(event: &Event) -> Option<&Session> {
         | Event::Named { .. }
         | Event::Told { .. }
         | Event::Inform { .. }
+        | Event::Redirected { .. }
+        | Event::Transfer { .. }
+        | Event::Referred { .. }
         | Event::Ended { .. } => None,
     }
 }
@@ -310,9 +325,10 @@ impl Machine for Calls {
     fn check_invariants(&self) {
         let config = &self.core.config;
         assert!(self.slots.len() <= config.calls + config.emergency_calls);
-        assert_eq!(self.core.legs.len(), 2 * self.slots.len(), "each call has two legs");
-        assert_eq!(self.core.media.len(), 2 * self.slots.len(), "each leg has one media side");
-        assert!(self.core.wheel.len() <= 4 * self.slots.len(), "a timer outlived its call");
+        let thirds = self.slots.iter().filter(|(_, call)| call.third.is_some()).count();
+        assert_eq!(self.core.legs.len(), 2 * self.slots.len() + thirds, "each call has two legs, or three");
+        assert_eq!(self.core.media.len(), 2 * self.slots.len() + thirds, "each leg has one media side");
+        assert!(self.core.wheel.len() <= 4 * self.slots.len() + thirds, "a timer outlived its call");
         let mut peers = 0;
         let mut accounts: Map<_, u32> = Map::default();
         for (id, call) in self.slots.iter() {

@@ -516,9 +516,11 @@ fn accept_change(
     if !half.settle(answer.clone(), offer, asked.place) {
         return false;
     }
-    if half.is_sip() && other.is_browser() {
+    if half.is_sip() {
         half.told = half.held;
         half.far_told = half.far;
+    }
+    if half.is_sip() && other.is_browser() {
         half.holds = !asked.direction.receives();
     }
     core.agree(half);
@@ -543,13 +545,12 @@ fn adopt(core: &mut Core, half: &mut Half, other: &Half, offer: Box<Session>, an
     if let Some(remote) = remote {
         core.describe(half, remote);
     }
-    if half.is_sip() && other.is_browser() {
-        let ours = half.our_direction();
+    if half.is_sip() {
         half.told = half.telling;
         half.far_told = half.far_telling;
-        if ours.sends() {
-            half.holds = !half.party_direction().receives();
-        }
+    }
+    if half.is_sip() && other.is_browser() && half.our_direction().sends() {
+        half.holds = !half.party_direction().receives();
     }
     core.agree(half);
     true

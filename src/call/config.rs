@@ -27,6 +27,8 @@ pub struct Config {
     pub browser: Vec<Codec>,
     /// What `s=` of our descriptions says.
     pub session_name: String,
+    /// A SIP party that a browser holds hears music.
+    pub hold_music: bool,
     /// Calls at once, on this shard.
     pub calls: usize,
     /// Emergency calls at once, on this shard, for which `calls` leaves no room.
@@ -64,6 +66,7 @@ impl Default for Config {
             default_trunk: None,
             browser: codecs(&[]),
             session_name: "-".into(),
+            hold_music: false,
             calls: 4_000,
             emergency_calls: 16,
             calls_per_account: 16,
@@ -97,6 +100,10 @@ pub struct Trunk {
     pub dialled: Option<Plan>,
     /// How many calls it may carry, whichever way they go.
     pub quota: Arc<Quota>,
+    /// What is done with transfers of its calls; `None`: those of browser users are carried out, its own are refused.
+    pub transfer: Option<Transfers>,
+    /// What is done where it says whom to call instead.
+    pub redirects: Redirects,
 }
 
 impl Default for Trunk {
@@ -109,8 +116,33 @@ impl Default for Trunk {
             late_offer: false,
             dialled: None,
             quota: Arc::default(),
+            transfer: None,
+            redirects: Redirects::default(),
         }
     }
+}
+
+/// What is done with a redirection (a 3xx).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Redirects {
+    /// Whom it names is called: at the same SIP server, or as a dialled number where it is elsewhere.
+    Follow,
+    /// It is a refusal.
+    #[default]
+    Refuse,
+    /// A SIP caller is told of it.
+    Pass,
+}
+
+/// What is done with a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfers {
+    /// It is carried out here: the third party is called, and joined to the one that is transferred.
+    Local,
+    /// The party that is transferred is asked to go there by itself (REFER); a browser is not, and is joined here.
+    Pass,
+    /// It is refused.
+    Refuse,
 }
 
 impl Trunk {

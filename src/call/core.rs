@@ -76,6 +76,24 @@ counters! {
         informed,
         /// The same, where the other party could not be told.
         informs_dropped,
+        /// Redirections followed.
+        redirects_followed,
+        /// Redirections passed on to the caller.
+        redirects_passed,
+        /// Redirections refused: by policy, or since they went in circles or too far.
+        redirects_refused,
+        /// Third parties called, as a party asked for.
+        transfers,
+        /// Transfers passed on to the other party.
+        transfers_passed,
+        /// Transfers refused, by policy or since another was under way.
+        transfers_refused,
+        /// Transfers that failed: the call went on as it was.
+        transfers_failed,
+        /// Parties whose place another one took.
+        transferred,
+        /// Calls that came to take the place of a party (INVITE with Replaces).
+        replaced,
         /// Answers that accept nothing of what was offered.
         bad_answers,
         /// Candidates beyond those that are read of a description.
@@ -96,6 +114,8 @@ pub(super) enum Timer {
     FirstReply,
     /// A refused re-offer is due again.
     Retry,
+    /// The third party of a transfer did not answer.
+    Transfer,
     /// Who is still there?
     Pulse,
     /// The call was as long as its route allows.
@@ -116,6 +136,8 @@ pub(super) struct Core {
     pub(super) peers: Map<PeerId, LegId>,
     /// Legs whose media side was asked for and not closed.
     pub(super) media: Set<LegId>,
+    /// Legs whose party hears music.
+    pub(super) playing: Set<LegId>,
     pub(super) wheel: Wheel<(CallId, Timer)>,
     pub(super) counters: Counters,
 }
@@ -156,6 +178,17 @@ impl Core {
     pub(super) fn agree(&mut self, half: &Half) {
         if let Some(agreed) = half.agreed() {
             self.media(media::Command::Agree { leg: half.leg, agreed: Box::new(agreed) });
+            self.play(half);
+        }
+    }
+
+    /// Lets a party hear music as long as it is held, knows of it, and listens.
+    fn play(&mut self, half: &Half) {
+        let listens = half.our_direction().sends() && half.party_direction().receives();
+        let on = self.config.hold_music && !half.is_web() && half.held && half.told && listens;
+        let changed = if on { self.playing.insert(half.leg) } else { self.playing.remove(&half.leg) };
+        if changed {
+            self.media(media::Command::Play { leg: half.leg, on });
         }
     }
 
@@ -173,6 +206,7 @@ impl Core {
     /// Gives back what a half has open.
     pub(super) fn close(&mut self, half: &mut Half) {
         self.legs.remove(&half.leg);
+        self.playing.remove(&half.leg);
         if self.media.remove(&half.leg) {
             self.media(media::Command::Close { leg: half.leg });
         }

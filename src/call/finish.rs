@@ -59,7 +59,12 @@ impl Call {
         if end == End::Out && self.fail_over(core, now, reason, true) {
             return;
         }
-        self.finish(core, now, reason, Some(end));
+        if end == End::Out && matches!(self.state, State::Ringing(_)) && self.go_elsewhere(core, now) {
+            return;
+        }
+        if !self.outlives(end) {
+            self.finish(core, now, reason, Some(end));
+        }
     }
 
     /// A transport failed for good, and is closed.
@@ -75,6 +80,7 @@ impl Call {
         if self.is_over() {
             return;
         }
+        self.drop_third(core, reason);
         self.cancel_timers(core);
         if let Some(beat) = self.beat.take() {
             core.wheel.cancel(beat);
@@ -105,7 +111,7 @@ impl Call {
         self.state = State::Over;
     }
 
-    fn leave_record(&self, core: &mut Core, now: Now, reason: Reason, outgoing: Option<LegId>) {
+    pub(super) fn leave_record(&self, core: &mut Core, now: Now, reason: Reason, outgoing: Option<LegId>) {
         let facts = &self.facts;
         core.outbox.push_back(Output::Record(Box::new(Record {
             call: Some(self.id),

@@ -61,6 +61,8 @@ pub(super) enum Pending {
 pub(super) struct Half {
     pub(super) leg: LegId,
     pub(super) kind: Kind,
+    /// The SIP server that it leads to.
+    pub(super) trunk: Option<crate::leg::TrunkId>,
     /// Codecs that policy allows here, events among them, best first.
     pub(super) allowed: Vec<Codec>,
     /// Their order is the operator's wish.
@@ -130,6 +132,7 @@ impl Half {
         Half {
             leg,
             kind,
+            trunk: None,
             allowed,
             ordered: false,
             // A positive number of 63 bits: some readers take it for a signed one.

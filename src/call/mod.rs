@@ -16,22 +16,25 @@ mod early;
 mod fax;
 mod finish;
 mod half;
+mod joining;
 mod limits;
 mod live;
 mod number;
 mod pulse;
 mod record;
+mod redirect;
 mod route;
 mod setup;
 mod state;
 mod talk;
+mod transfer;
 
 #[cfg(test)]
 mod tests;
 
 use crate::{leg, media, webrtc};
 pub use calls::Calls;
-pub use config::{Config, Trunk, codecs};
+pub use config::{Config, Redirects, Transfers, Trunk, codecs};
 pub use core::Counters;
 pub use limits::{Full, Held, MOST_RATE, Quota};
 pub use live::{Live, Stage};

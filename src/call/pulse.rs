@@ -174,7 +174,12 @@ impl Call {
             if half.is_gone(core, now) {
                 return Verdict::Gone(end);
             }
-            let silent = half.pulse.expected.filter(|_| !half.is_web()).map(|at| half.pulse.silent(now, at));
+            // Who is gone, and whose place another one takes, need not be heard.
+            let silent = half
+                .pulse
+                .expected
+                .filter(|_| !half.is_web() && half.signalled)
+                .map(|at| half.pulse.silent(now, at));
             if silent.zip(core.config.media_timeout).is_some_and(|(silent, most)| silent >= most) {
                 return Verdict::Silent;
             }

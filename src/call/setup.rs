@@ -119,6 +119,7 @@ impl Call {
             data: self.facts.data.clone(),
             carried: self.facts.carried.clone(),
             with: Some(self.incoming.leg),
+            referral: None,
         }
     }
 
@@ -193,9 +194,16 @@ impl Call {
             core.counters.stray += 1;
             return;
         };
-        let heard = self.hear_final(core, fork, answer);
-        let session = if heard { self.final_answer(core) } else { Err(()) };
-        let Ok(session) = session else {
+        if self.hear_final(core, fork, answer) {
+            self.connect(core, now);
+        } else {
+            self.finish(core, now, Cause::NotAcceptable.into(), None);
+        }
+    }
+
+    /// The called party's answer stands: the caller has its own, and both talk.
+    pub(super) fn connect(&mut self, core: &mut Core, now: Now) {
+        let Ok(session) = self.final_answer(core) else {
             self.finish(core, now, Cause::NotAcceptable.into(), None);
             return;
         };

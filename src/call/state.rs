@@ -4,6 +4,8 @@ use super::admit::Places;
 use super::core::Core;
 use super::early::Forks;
 use super::half::{Half, Pending, Transport};
+use super::redirect::Elsewhere;
+use super::transfer::Third;
 use crate::base::{CallId, LegId, Now, PeerId, TimerId};
 use crate::leg::{
     Account, Carried, Command, Data, Event, Identity, Party, SessionId, Source, Target, TrunkId,
@@ -42,20 +44,27 @@ pub(super) struct Facts {
     pub(super) reliable: bool,
     /// Both parties' halves of `Session-ID`: the caller's first.
     pub(super) sessions: [Option<SessionId>; 2],
+    /// The browser users whose calls it counts among: the caller and the called one, as long as they are in it.
+    pub(super) counted: [Option<Account>; 2],
 }
 
 impl Facts {
     /// The browser users whose calls it counts among.
     pub(super) fn accounts(&self) -> impl Iterator<Item = &Account> {
-        let caller = match &self.source {
-            Source::Account(account) => Some(account),
+        self.counted.iter().flatten()
+    }
+
+    /// The browser users of a call that begins.
+    pub(super) fn count(source: &Source, target: &Target) -> [Option<Account>; 2] {
+        let caller = match source {
+            Source::Account(account) => Some(account.clone()),
             Source::Trunk(_) | Source::Phone(_) => None,
         };
-        let callee = match &self.target {
-            Target::Account(account) => Some(account),
+        let callee = match target {
+            Target::Account(account) => Some(account.clone()),
             Target::Trunk(_) | Target::Phone(_) => None,
         };
-        caller.into_iter().chain(callee)
+        [caller, callee]
     }
 }
 
@@ -140,6 +149,14 @@ pub(super) struct Call {
     pub(super) judged: Option<Instant>,
     /// Media went one way only.
     pub(super) one_way: bool,
+    /// Who shall take the place of one half's party.
+    pub(super) third: Option<Box<Third>>,
+    /// Whose wish it is that the other party goes elsewhere by itself.
+    pub(super) referring: Option<End>,
+    /// Where it was sent by redirections.
+    pub(super) elsewhere: Elsewhere,
+    /// Who has taken the place of the caller and of the called party.
+    pub(super) others: [Option<Party>; 2],
     pub(super) state: State,
 }
 
@@ -214,11 +231,15 @@ impl Call {
                 core.leg(crate::leg::Command::Told { leg, receipt, outcome });
             }
             Event::Inform { notice, .. } => self.on_inform(core, end, notice),
+            Event::Redirected { code, to, .. } if end == End::Out => self.on_redirected(core, now, code, to),
+            Event::Transfer { transfer, .. } => self.on_transfer(core, now, end, transfer),
+            Event::Referred { stage, .. } => self.on_referred(core, now, end, stage),
             // An incoming leg neither rings nor answers; a known one does not come in again.
             Event::Progress { .. }
             | Event::Gate { .. }
             | Event::OfferedEarly { .. }
             | Event::Answered { .. }
+            | Event::Redirected { .. }
             | Event::Incoming(_) => core.counters.stray += 1,
         }
     }
@@ -244,15 +265,22 @@ impl Call {
             }
             assert_eq!(half.local.is_some(), half.remote.is_some(), "half an agreement on {:?}", half.leg);
         }
-        assert!(self.incoming.signalled, "a call without its incoming leg");
+        let awaited = self.third.as_ref().map(|third| third.end);
+        assert!(self.incoming.signalled || awaited == Some(End::In), "a call without its incoming leg");
+        if let Some(third) = &self.third {
+            assert_eq!(core.legs.get(&third.half.leg), Some(&self.id), "a third party is not of its call");
+            assert!(core.media.contains(&third.half.leg), "a third party has no media side");
+        }
         match &self.state {
             State::Preparing(_) => assert!(!self.outgoing.signalled && !self.joined),
             State::Ringing(_) => assert!(self.outgoing.signalled && self.facts.answered.is_none()),
             State::Talking(_) => {
-                assert!(self.outgoing.signalled && self.facts.answered.is_some());
-                assert!(self.outgoing.local.is_some());
-                let late = matches!(self.incoming.pending, Pending::Ours(..));
-                assert!(self.incoming.local.is_some() || late, "talking without an agreement");
+                let there = self.outgoing.signalled || awaited == Some(End::Out);
+                assert!(there && self.facts.answered.is_some());
+                for half in [&self.incoming, &self.outgoing] {
+                    let late = matches!(half.pending, Pending::Ours(..));
+                    assert!(half.local.is_some() || late, "talking without an agreement");
+                }
             }
             State::Over => {}
         }

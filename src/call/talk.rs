@@ -111,15 +111,15 @@ impl Call {
         let talking = matches!(self.state, State::Talking(_));
         let (half, other) = self.halves(end);
         // What is told before the answer is for the one that rings, and no key: those go as media.
-        let early = matches!(*notice, Notice::Control(_) | Notice::Body { .. });
+        let early = matches!(*notice, Notice::Control(_) | Notice::Body { .. } | Notice::Page { .. });
         let may = match *notice {
             Notice::Control(_) => half.is_sip() && other.is_browser(),
-            Notice::Held(_) => false,
-            Notice::Digit(_) | Notice::Body { .. } => true,
+            Notice::Held(_) | Notice::Party(_) => false,
+            Notice::Digit(_) | Notice::Body { .. } | Notice::Page { .. } => true,
         };
         if !may || !other.signalled || !(talking || early) {
             core.counters.informs_dropped += 1;
-            if let Notice::Body { receipt: Some(receipt), .. } = *notice {
+            if let Some(receipt) = notice.receipt() {
                 let outcome = Err(Cause::Rejected.into());
                 core.leg(Command::Told { leg: half.leg, receipt, outcome });
             }
@@ -127,7 +127,7 @@ impl Call {
         }
         core.counters.informed += 1;
         let mut notice = notice;
-        if let Notice::Body { receipt: Some(receipt), .. } = *notice
+        if let Some(receipt) = notice.receipt()
             && other.is_browser()
         {
             // A browser refuses nothing.

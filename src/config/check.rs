@@ -33,6 +33,7 @@ impl Check<'_> {
         self.sip_tls()?;
         self.limits()?;
         self.attach()?;
+        self.hold_music()?;
         self.auth()?;
         self.trunks()?;
         self.users()?;
@@ -89,6 +90,12 @@ impl Check<'_> {
             return Err(self.wrong(load, what));
         }
         Ok(())
+    }
+
+    fn hold_music(&self) -> Result<(), Error> {
+        let music = &self.parsed.calls.hold_music;
+        let wrong = |what| self.wrong(music, format!("hold_music: {what}"));
+        super::plan::hold_music(music.get_ref()).map(drop).map_err(wrong)
     }
 
     fn attach(&self) -> Result<(), Error> {
@@ -307,6 +314,11 @@ mod tests {
             ("[http]\ncertificate = \"c.pem\"", &["b.toml:2:", "certificate", "key = "]),
             ("[http]\nkey = \"k.pem\"", &["b.toml:", "key", "certificate = "]),
             ("[[route]]\nreject = 404\n[[route]]\nnumber = \"0\"", &["b.toml:3:", "route", "trunk = "]),
+            (
+                "[[trunk]]\nname=\"a\"\naddress=\"127.0.0.1:1\"\ntransfer=\"yes\"",
+                &["b.toml:4:", "transfer", "local", "pass", "refuse"],
+            ),
+            ("[calls]\nhold_music = \"/no/m.wav\"", &["b.toml:2:", "hold_music", "/no/m.wav", "melody"]),
             ("[http", &["b.toml:1:"]),
             ("[auth]\njwt_secret = \"short\"", &["b.toml:2:", "jwt_secret", "32 bytes"]),
             ("[auth]\naudience = \"a\"", &["b.toml:2:", "audience", "jwt_secret = "]),

@@ -233,6 +233,9 @@ pub struct Calls {
     /// SIP headers that pass between browsers and SIP servers with a call: `User-to-User`, and `X-` headers, whole or
     /// by their beginning (`X-Genesys-*`).
     pub attach: Vec<Spanned<String>>,
+    /// What SIP parties hear that browsers hold: `off`, `melody` (our own), or a WAV file of one channel, 8000 Hz, 16 bits.
+    /// Only parties that speak G.711 hear it.
+    pub hold_music: Spanned<String>,
 }
 
 impl Default for Calls {
@@ -245,6 +248,7 @@ impl Default for Calls {
             signalling_grace_s: 60,
             media_timeout_s: 60,
             attach: Vec::new(),
+            hold_music: told("off".to_owned()),
         }
     }
 }
@@ -494,6 +498,62 @@ pub struct Trunk {
     /// What its codes mean (`503 = "busy"`, `q850-34 = "overloaded"`), and what it is sent for a cause (`busy = 600`).
     #[serde(default)]
     pub reasons: Reasons,
+    /// What is done with transfers in its calls. `local`: the gateway calls whoever is named, and joins the two that are
+    /// left; `pass`: the party that is transferred goes there by itself (REFER), which browsers leave to the gateway;
+    /// `refuse`. Without it browser users' transfers are local, and its own are refused: it could have any number called.
+    #[serde(default)]
+    pub transfer: Option<Transfer>,
+    /// What is done where it says whom to call instead (3xx). `follow`: the gateway calls there, at the same SIP server, or
+    /// by the routes as a dialled number; `pass`: a SIP caller is told; `refuse`, the default.
+    #[serde(default)]
+    pub redirects: Redirects,
+}
+
+/// `redirects`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Redirects {
+    /// Followed by the gateway.
+    Follow,
+    /// Refused.
+    #[default]
+    Refuse,
+    /// Passed on to the caller.
+    Pass,
+}
+
+impl Redirects {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Redirects::Follow => "follow",
+            Redirects::Refuse => "refuse",
+            Redirects::Pass => "pass",
+        }
+    }
+}
+
+/// `transfer`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transfer {
+    /// Carried out by the gateway.
+    Local,
+    /// Passed on to the other party.
+    Pass,
+    /// Refused.
+    Refuse,
+}
+
+impl Transfer {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Transfer::Local => "local",
+            Transfer::Pass => "pass",
+            Transfer::Refuse => "refuse",
+        }
+    }
 }
 
 /// `[[user]]`: a browser user.
@@ -568,6 +628,10 @@ impl File {
         for path in spanned.chain(plain) {
             *path = folder.join(&*path);
         }
+        let music = self.calls.hold_music.get_mut();
+        if !["off", "melody"].contains(&music.as_str()) {
+            *music = folder.join(&*music).display().to_string();
+        }
     }
 }
 
@@ -613,6 +677,8 @@ impl Trunk {
             max_body: None,
             headers: Vec::new(),
             reasons: Reasons::new(),
+            transfer: None,
+            redirects: Redirects::default(),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! The file turned into what a shard is told.
 
 use super::dialogs::{Refresh, Refresher, Reliable};
-use super::file::Transport;
+use super::file::{Redirects, Transfer, Transport};
 use super::{Dtls, File, Route, Trunk};
 use crate::base::{Map, RealmId};
 use crate::leg::{Account, Attach, Secret, TrunkId};
-use crate::{call, http, media, shard, signal, sip, webrtc};
+use crate::{call, demo, http, media, shard, signal, sip, webrtc};
 use std::sync::Arc;
 use std::time::Duration;
 use toml::Spanned;
@@ -243,6 +243,7 @@ fn jwt_of(file: &File) -> Option<signal::Jwt> {
 
 pub(super) fn call_of(file: &File, shards: u8) -> call::Config {
     let mut config = call::Config {
+        hold_music: file.calls.hold_music.get_ref() != "off",
         trunks: file.trunk.iter().map(call_trunk).collect(),
         calls: share(file.limits.calls, shards),
         calls_per_account: file.limits.calls_per_user,
@@ -282,6 +283,16 @@ fn call_trunk(trunk: &Trunk) -> call::Trunk {
             trunk.calls_per_second.as_ref().map(|rate| *rate.get_ref()),
         )),
         late_offer: trunk.delayed_offer,
+        redirects: match trunk.redirects {
+            Redirects::Follow => call::Redirects::Follow,
+            Redirects::Refuse => call::Redirects::Refuse,
+            Redirects::Pass => call::Redirects::Pass,
+        },
+        transfer: trunk.transfer.map(|transfer| match transfer {
+            Transfer::Local => call::Transfers::Local,
+            Transfer::Pass => call::Transfers::Pass,
+            Transfer::Refuse => call::Transfers::Refuse,
+        }),
     }
 }
 
@@ -305,6 +316,23 @@ fn media_of(file: &File) -> media::Config {
             shared: file.trunk.iter().any(|trunk| trunk.shared_rtp_ports),
         }],
         legs: 2 * file.limits.calls as usize,
+        // A file that can't be read was an error when the configuration was checked.
+        music: hold_music(file.calls.hold_music.get_ref()).ok().flatten().map(Arc::new),
         ..media::Config::default()
     }
+}
+
+/// What held parties hear; `None`: nothing. Else what is wrong with the file.
+pub(super) fn hold_music(name: &str) -> Result<Option<media::Music>, String> {
+    let (pcmu, pcma) = match name {
+        "off" => return Ok(None),
+        "melody" => demo::hold::melody(),
+        name => {
+            let bytes = std::fs::read(name).map_err(|error| {
+                format!("{name} can't be read ({error}); name a WAV file, or say melody or off")
+            })?;
+            demo::hold::wav(&bytes).map_err(|what| format!("{name}: {what}"))?
+        }
+    };
+    Ok(Some(media::Music { pcmu, pcma }))
 }

@@ -153,6 +153,7 @@ fn bounds(lines: &mut Lines, file: &File) {
     lines.raw("browser_grace_s", file.calls.browser_grace_s);
     lines.raw("signalling_grace_s", file.calls.signalling_grace_s);
     lines.raw("media_timeout_s", file.calls.media_timeout_s);
+    lines.text("hold_music", file.calls.hold_music.get_ref());
     lines.raw("attach", list(file.calls.attach.iter().map(toml::Spanned::get_ref)));
     lines.table("[limits]");
     lines.raw("calls", file.limits.calls);
@@ -208,6 +209,10 @@ fn trunks_and_users(lines: &mut Lines, file: &File) {
         lines.raw("early_media", trunk.early_media);
         lines.raw("bodies", list(trunk.bodies.iter().map(toml::Spanned::get_ref)));
         print_policy(lines, trunk);
+        lines.text("redirects", trunk.redirects.name());
+        if let Some(transfer) = trunk.transfer {
+            lines.text("transfer", transfer.name());
+        }
     }
     for user in &file.user {
         lines.table("[[user]]");
@@ -361,6 +366,8 @@ mod tests {
             max_body = 4000
             headers = [{ way = "in", name = "X-A", do = "rewrite", find = '\\d', replace = "$0" }]
             reasons = { 503 = "busy", busy = 600 }
+            transfer = "pass"
+            redirects = "follow"
             [[user]]
             name = "alice"
             password = "hush2"

@@ -14,6 +14,7 @@ mod auth;
 mod call;
 mod config;
 mod g711;
+pub mod hold;
 mod ivr;
 mod location;
 mod media;

@@ -49,7 +49,7 @@ const G: [u8; 3] = [62, 67, 71];
 /// Which key of its chord each eighth plays.
 const PATTERN: [usize; HALF as usize] = [0, 2, 1, 2];
 /// Samples until it begins again.
-const LENGTH: u64 = (CHORDS.len() as u64) * (HALF as u64) * (EIGHTH as u64);
+pub const LENGTH: u64 = (CHORDS.len() as u64) * (HALF as u64) * (EIGHTH as u64);
 
 /// The sample `at`, counted from the beginning of the call.
 pub fn sample(at: u64) -> f64 {

@@ -9,22 +9,26 @@
 
 mod attach;
 mod carried;
+mod errand;
 mod identity;
 mod notice;
 mod quality;
 mod reason;
 mod session_id;
+mod transfer;
 
 pub use crate::base::{LegId, ShardId, Side};
 use crate::sdp::Session;
 pub use attach::{Attach, Data};
 pub use carried::{Carried, MOST_PART_BYTES, MOST_PARTS, Part, Past, Privacy, Told};
+pub use errand::{News, Package, Page, Watch};
 pub use identity::{Identity, Secret};
-pub use notice::{Control, Digit, MOST_BODY, Notice, passes};
+pub use notice::{Control, Digit, MOST_BODY, Notice, is_binary, passes};
 pub use quality::{Level, Quality, Sound};
 pub use reason::{Cause, Reason};
 pub use session_id::{NoSessionId, SessionId};
 use std::sync::Arc;
+pub use transfer::{Dialog, Referral, Replaces, Stage, Transfer};
 
 /// A browser user's SIP identity: the name it signs in with. Unique in the gateway.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -127,6 +131,8 @@ pub struct Incoming {
     /// What is said of it before the answer is acknowledged: with a delayed offer, ours may go out then, and its answer
     /// comes as [`Event::Accepted`] (SIP only).
     pub reliable: bool,
+    /// The leg of ours whose place it takes (SIP only).
+    pub replaces: Option<LegId>,
 }
 
 /// A leg that goes out.
@@ -158,6 +164,8 @@ pub struct Dial {
     /// The leg that it is dialled for and will be joined to: credentials that a SIP phone sends are passed on to the
     /// server that asked for them.
     pub with: Option<LegId>,
+    /// The transfer that it is dialled for.
+    pub referral: Option<Box<Referral>>,
 }
 
 /// Where an outgoing leg goes.
@@ -295,6 +303,29 @@ pub enum Event {
         /// What.
         notice: Box<Notice>,
     },
+    /// A leg that we dialled says whom to call instead (a 3xx), and is over.
+    Redirected {
+        /// The leg.
+        leg: LegId,
+        /// 300 to 302.
+        code: u16,
+        /// Whom, best first; `host` is empty where it is the SIP server's own.
+        to: Vec<Party>,
+    },
+    /// The party wants the other one connected elsewhere. To be met by [`Command::Transfer`].
+    Transfer {
+        /// The leg.
+        leg: LegId,
+        /// Where.
+        transfer: Box<Transfer>,
+    },
+    /// How far the party is with [`Command::Refer`].
+    Referred {
+        /// The leg.
+        leg: LegId,
+        /// How far; `Trying` any number of times, then one of the others.
+        stage: Stage,
+    },
     /// The leg is over: hung up, cancelled, failed, or refused by the far side.
     Ended {
         /// The leg.
@@ -325,6 +356,9 @@ impl Event {
             | Event::Named { leg, .. }
             | Event::Told { leg, .. }
             | Event::Inform { leg, .. }
+            | Event::Redirected { leg, .. }
+            | Event::Transfer { leg, .. }
+            | Event::Referred { leg, .. }
             | Event::Ended { leg, .. } => *leg,
         }
     }
@@ -430,6 +464,29 @@ pub enum Command {
         /// What.
         notice: Box<Notice>,
     },
+    /// End an incoming leg that was not answered: it shall call somebody else instead (SIP only).
+    Redirect {
+        /// The leg.
+        leg: LegId,
+        /// 300 to 302.
+        code: u16,
+        /// Whom, best first.
+        to: Vec<Party>,
+    },
+    /// How far a transfer is that the party asked for ([`Event::Transfer`]).
+    Transfer {
+        /// The leg.
+        leg: LegId,
+        /// How far; `Trying` any number of times, then one of the others.
+        stage: Stage,
+    },
+    /// Ask the party to go elsewhere (SIP only). Met by [`Event::Referred`].
+    Refer {
+        /// The leg.
+        leg: LegId,
+        /// Where.
+        transfer: Box<Transfer>,
+    },
     /// End the leg in whatever way its state asks for: reject, cancel or hang up.
     End {
         /// The leg.
@@ -456,6 +513,9 @@ impl Command {
             | Command::Named { leg, .. }
             | Command::Told { leg, .. }
             | Command::Inform { leg, .. }
+            | Command::Redirect { leg, .. }
+            | Command::Transfer { leg, .. }
+            | Command::Refer { leg, .. }
             | Command::End { leg, .. } => *leg,
         }
     }

@@ -16,15 +16,26 @@ pub enum Notice {
     Body {
         /// Its media type, as written.
         kind: String,
-        /// What it says.
+        /// What it says; in base64 where the type [`is_binary`].
         text: String,
         /// By which it is met, where whoever tells it wants to know (`Event::Told`, `Command::Told`).
+        receipt: Option<u64>,
+    },
+    /// A text (SIP MESSAGE, RFC 3428) of a type that [`passes`].
+    Page {
+        /// Its media type, as written.
+        kind: String,
+        /// What it says.
+        text: String,
+        /// As that of a body.
         receipt: Option<u64>,
     },
     /// The SIP server asks the phone to do something (`NOTIFY` with `Event: talk` or `hold`).
     Control(Control),
     /// To a browser: the other party holds it (`true`), or does so no more.
     Held(bool),
+    /// To a browser: from now on the other party is somebody else.
+    Party(super::Party),
 }
 
 /// A key.
@@ -60,6 +71,16 @@ impl Digit {
     }
 }
 
+impl Notice {
+    /// By which whoever told it wants to be met.
+    pub fn receipt(&self) -> Option<u64> {
+        match self {
+            Notice::Body { receipt, .. } | Notice::Page { receipt, .. } => *receipt,
+            _ => None,
+        }
+    }
+}
+
 impl Control {
     /// The name of its event package, which clients see as well.
     pub fn name(self) -> &'static str {
@@ -70,7 +91,13 @@ impl Control {
     }
 }
 
-/// Whether bodies of this media type are passed on: forms, JSON and text.
+/// Whether bodies of this media type are bytes: words carry them in base64.
+pub fn is_binary(kind: &str) -> bool {
+    let essence = kind.split(';').next().unwrap_or("").trim();
+    essence.eq_ignore_ascii_case("application/octet-stream")
+}
+
+/// Whether bodies of this media type are passed on: forms, JSON, text, and bytes without a name.
 pub fn passes(kind: &str) -> bool {
     if kind.len() > MOST_TYPE || !kind.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
         return false;
@@ -84,7 +111,9 @@ pub fn passes(kind: &str) -> bool {
     token(sub)
         && match main {
             "text" => true,
-            "application" => matches!(sub, "x-www-form-urlencoded" | "json") || sub.ends_with("+json"),
+            "application" => {
+                matches!(sub, "x-www-form-urlencoded" | "json" | "octet-stream") || sub.ends_with("+json")
+            }
             _ => false,
         }
 }
@@ -100,6 +129,7 @@ mod tests {
             "Application/JSON; charset=utf-8",
             "text/plain",
             "application/a.b+json",
+            "application/octet-stream",
         ] {
             assert!(passes(kind), "{kind}");
         }

@@ -5,6 +5,8 @@
 pub enum Cause {
     /// One side hung up an answered call.
     Hangup,
+    /// The other party was connected with somebody else.
+    Transferred,
     /// The caller gave up before the answer.
     Cancelled,
     /// Another of the user's devices answered.
@@ -43,6 +45,7 @@ pub enum Cause {
 /// refused (0: none, for an answered call).
 const TABLE: &[(Cause, &str, u16)] = &[
     (Cause::Hangup, "hangup", 0),
+    (Cause::Transferred, "transferred", 0),
     (Cause::Cancelled, "cancelled", 487),
     (Cause::AnsweredElsewhere, "answered_elsewhere", 0),
     (Cause::Busy, "busy", 486),
@@ -94,7 +97,7 @@ impl Reason {
     pub fn q850_cause(self) -> u8 {
         match (self.cause, self.code) {
             _ if self.q850 != 0 => self.q850,
-            (Cause::Hangup | Cause::Cancelled, _) => 16,
+            (Cause::Hangup | Cause::Transferred | Cause::Cancelled, _) => 16,
             (Cause::AnsweredElsewhere, _) => 26,
             (Cause::Busy, _) => 17,
             (_, 410) => 22,

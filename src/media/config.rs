@@ -23,6 +23,8 @@ pub struct Config {
     pub latch: Latch,
     /// Mean time between two RTCP reports of a leg (RFC 3550 section 6.2), before it is randomised.
     pub report: Duration,
+    /// What held parties hear; nothing where absent.
+    pub music: Option<std::sync::Arc<super::Music>>,
 }
 
 /// A realm's media side.
@@ -61,6 +63,7 @@ impl Default for Config {
             rest: Duration::from_secs(10),
             latch: Latch::Address,
             report: Duration::from_secs(5),
+            music: None,
         }
     }
 }
@@ -96,6 +99,10 @@ crate::base::counters! {
         presses,
         /// Such keys that were not: too many waited, or nothing could be sent.
         presses_refused,
+        /// Times that music was played to a held party.
+        music,
+        /// Times that it was not: the party's codec is another than G.711.
+        music_refused,
         /// Port learned by an RTP leg (RFC 7362), not the signalled one.
         latched,
         /// Dropped: from an address that no transport has verified.

@@ -3,6 +3,7 @@
 use super::digits::Digits;
 use super::formats::{self, Formats, Payload};
 use super::latch::{Latch, RTCP_SILENCE, SILENCE};
+use super::music::Playing;
 use super::plane::Use;
 use super::ports::Pair;
 use super::presses::Presses;
@@ -134,6 +135,8 @@ pub(super) struct Leg {
     pub(super) kind: Kind,
     pub(super) agreed: Option<Box<Agreed>>,
     pub(super) presses: Presses,
+    /// The music that it hears.
+    pub(super) playing: Option<Box<Playing>>,
     pub(super) keys: Option<Box<Keys>>,
     retired: SmallVec<[u64; 2]>,
     /// Verified addresses of a web leg, the newest last.
@@ -189,6 +192,7 @@ impl Leg {
             kind,
             agreed: None,
             presses: Presses::default(),
+            playing: None,
             keys: None,
             retired: SmallVec::new(),
             paths: SmallVec::new(),

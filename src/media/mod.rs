@@ -7,6 +7,7 @@ mod formats;
 mod forward;
 mod latch;
 mod leg;
+mod music;
 mod plane;
 mod ports;
 mod presses;
@@ -22,6 +23,7 @@ mod timeline;
 pub use config::{Config, Counters, Latch, Realm};
 pub use ear::{Ear, Step};
 pub use leg::Stats;
+pub use music::Music;
 pub use plane::Plane;
 pub use quality::{mos, opinion};
 
@@ -131,6 +133,13 @@ pub enum Command {
         digit: char,
         /// How long.
         duration: Duration,
+    },
+    /// Play music to the leg's party, instead of what the other leg sends; or no more. Music there is none is silence.
+    Play {
+        /// The leg.
+        leg: LegId,
+        /// Play it.
+        on: bool,
     },
     /// How does the leg's media go? Answered by [`Event::Stats`].
     Ask {

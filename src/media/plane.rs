@@ -38,6 +38,8 @@ pub(super) enum Timer {
     Rest(usize, u16),
     /// The next report of a key that we press.
     Press(LegId),
+    /// The next packet of music.
+    Play(LegId),
     /// A key of the party whose end may have been lost.
     Key(LegId),
 }
@@ -132,6 +134,7 @@ impl Plane {
             Command::Keys { leg, keys } => self.keys(leg, keys),
             Command::Join { a, b } => self.join(a, b),
             Command::Press { leg, digit, duration } => self.press(now, leg, digit, duration),
+            Command::Play { leg, on } => self.play(now, leg, on),
             Command::Ask { leg } => self.on_ask(leg),
             Command::Close { leg } => self.close(now, leg),
         };
@@ -204,6 +207,7 @@ impl Plane {
             match timer {
                 Timer::Report(leg) => self.on_report_timer(now, leg),
                 Timer::Press(leg) => self.on_press_timer(now, leg),
+                Timer::Play(leg) => self.on_play_timer(now, leg),
                 Timer::Key(leg) => self.on_key_timer(now, leg),
                 Timer::Rest(realm, port) => {
                     self.ports[realm].rested(port);
@@ -529,7 +533,8 @@ impl Plane {
         for &path in &leg.paths {
             self.paths.remove(&Endpoint(path));
         }
-        for timer in [leg.timer, leg.presses.timer(), leg.inbound.key_timer].into_iter().flatten() {
+        let music = leg.playing.as_ref().and_then(|playing| playing.timer());
+        for timer in [leg.timer, leg.presses.timer(), leg.inbound.key_timer, music].into_iter().flatten() {
             self.timers.cancel(timer);
         }
         for &source in leg.shared.iter().flatten() {

@@ -362,6 +362,7 @@ impl Core {
             ("sessions", self.hub.sessions()),
             ("registrations", self.stack.registered()),
             ("phones", self.stack.phones()),
+            ("errands", self.stack.errands()),
             ("dialogs", self.stack.dialogs()),
             ("transactions", clients + servers),
             ("peers", self.peers.len()),

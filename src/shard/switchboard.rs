@@ -154,6 +154,22 @@ impl Core {
                 let mail = others.map(|to| Output::Mail { to, mail: Mail::Ban { source } });
                 self.outputs.extend(mail);
             }
+            sip::Output::Paged { receipt, outcome } => {
+                self.hub.handle_input(now, signal::Input::Paged { receipt, outcome });
+            }
+            sip::Output::Page { page, receipt } => {
+                let taken = self.hub.is_there(&page.account);
+                if taken {
+                    self.hub.handle_input(now, signal::Input::Page(page));
+                }
+                self.stack.handle_input(now, sip::Input::Taken { receipt, taken });
+            }
+            sip::Output::Watched { number, news } => {
+                self.hub.handle_input(now, signal::Input::Watched { number, news });
+            }
+            sip::Output::Waiting { account, kind, text } => {
+                self.hub.handle_input(now, signal::Input::Waiting { account, kind, text });
+            }
             sip::Output::Registered { account, trunk, state } => {
                 self.tally.registered(now, trunk, state);
                 self.hub.handle_input(now, signal::Input::Registered { account, state });
@@ -199,6 +215,21 @@ impl Core {
             }
             signal::Output::Forward { to, ask } => self.forward(to, ask),
             signal::Output::Register(account, identity) => self.register(now, account, identity.as_deref()),
+            signal::Output::Page { page, identity, receipt } => {
+                self.page(now, page, identity, receipt);
+            }
+            signal::Output::Watch { watch, identity, number } => {
+                if let Some(trunk) = self.home_trunk(&watch.account, identity.as_deref()) {
+                    let input = sip::Input::Watch { watch, identity, trunk, number };
+                    self.stack.handle_input(now, input);
+                } else {
+                    let news = leg::News::Over("not_found");
+                    self.hub.handle_input(now, signal::Input::Watched { number, news });
+                }
+            }
+            signal::Output::Unwatch { number } => {
+                self.stack.handle_input(now, sip::Input::Unwatch(number));
+            }
             signal::Output::Unregister(account) => {
                 self.stack.handle_input(now, sip::Input::Unregister(account));
             }
@@ -215,6 +246,29 @@ impl Core {
         self.counters.unregistrable += 1;
         let state = Err(leg::Reason::from(leg::Cause::NotFound));
         self.hub.handle_input(now, signal::Input::Registered { account, state });
+    }
+
+    /// The SIP server of a browser user.
+    fn home_trunk(&self, account: &leg::Account, identity: Option<&leg::Identity>) -> Option<leg::TrunkId> {
+        let told = identity.map(|identity| identity.trunk);
+        let known = || self.config.sip.accounts.get(account).map(|known| known.trunk);
+        told.or_else(known).or(self.config.call.default_trunk)
+    }
+
+    /// A browser user sends a text: to its own SIP server, which knows the way.
+    fn page(
+        &mut self,
+        now: Now,
+        page: leg::Page,
+        identity: Option<std::sync::Arc<leg::Identity>>,
+        receipt: u64,
+    ) {
+        if let Some(trunk) = self.home_trunk(&page.account, identity.as_deref()) {
+            self.stack.handle_input(now, sip::Input::Page { page, identity, trunk, receipt });
+            return;
+        }
+        let outcome = Err(leg::Reason::from(leg::Cause::NotFound));
+        self.hub.handle_input(now, signal::Input::Paged { receipt, outcome });
     }
 
     /// Another shard tells something.

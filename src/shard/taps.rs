@@ -23,12 +23,15 @@ fn told_by_browser(event: &leg::Event) -> Option<&'static str> {
         leg::Event::Hold { on: false, .. } => "resume",
         // What it tells may be digits or data, and is nobody's business here.
         leg::Event::Inform { .. } => "dtmf or info",
+        leg::Event::Transfer { .. } => "transfer",
         leg::Event::Withdrawn { .. } | leg::Event::Asked { .. } | leg::Event::Told { .. } => return None,
         // A SIP party's alone.
         leg::Event::Gate { .. }
         | leg::Event::OfferedEarly { .. }
         | leg::Event::Named { .. }
-        | leg::Event::Refreshed { .. } => return None,
+        | leg::Event::Refreshed { .. }
+        | leg::Event::Redirected { .. }
+        | leg::Event::Referred { .. } => return None,
     })
 }
 
@@ -50,10 +53,15 @@ fn told_to_browser(command: &leg::Command) -> Option<String> {
         leg::Command::Told { outcome: Ok(()), .. } => "ok (info)".into(),
         leg::Command::Told { .. } => "error (info)".into(),
         leg::Command::Inform { .. } => "dtmf, info or control".into(),
+        leg::Command::Transfer { stage: leg::Stage::Trying(code), .. } => format!("transferring {code}"),
+        leg::Command::Transfer { stage: leg::Stage::Done, .. } => "ok (transfer)".into(),
+        leg::Command::Transfer { .. } => "error (transfer)".into(),
         leg::Command::Quality { .. }
         | leg::Command::Gate { .. }
         | leg::Command::Named { .. }
-        | leg::Command::AcceptEarly { .. } => return None,
+        | leg::Command::AcceptEarly { .. }
+        | leg::Command::Refer { .. }
+        | leg::Command::Redirect { .. } => return None,
     })
 }
 

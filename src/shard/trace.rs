@@ -90,6 +90,8 @@ pub struct Ladder {
     pub incoming: LegId,
     /// The leg that went out.
     pub outgoing: Option<LegId>,
+    /// Legs that were dialled later, for transfers.
+    pub later: Vec<LegId>,
     /// Who brought it.
     pub source: Source,
     /// Where it went.
@@ -110,7 +112,10 @@ impl Ladder {
     fn size(&self) -> usize {
         // The id is a key to it, too; names are cut.
         let names = 2 * self.key.len() + 6 * VALUE;
-        size_of::<Ladder>() + names + self.entries.iter().map(Entry::size).sum::<usize>()
+        size_of::<Ladder>()
+            + names
+            + self.later.len() * size_of::<LegId>()
+            + self.entries.iter().map(Entry::size).sum::<usize>()
     }
 }
 
@@ -241,6 +246,7 @@ impl Traces {
             key: incoming.key.clone(),
             incoming: incoming.leg,
             outgoing: None,
+            later: Vec::new(),
             source: incoming.source.clone(),
             target: None,
             caller: short(&incoming.caller),
@@ -274,6 +280,11 @@ impl Traces {
         let Some(&number) = self.by_leg.get(&incoming) else { return };
         self.by_leg.insert(dial.leg, number);
         if let Some(ladder) = self.ladders.get_mut(&number) {
+            if ladder.outgoing.is_some_and(|leg| leg != dial.leg) {
+                ladder.later.push(dial.leg);
+                self.bytes += size_of::<LegId>();
+                return;
+            }
             ladder.outgoing = Some(dial.leg);
             ladder.target = Some(dial.target.clone());
             ladder.callee = Some(short(&dial.callee));
@@ -297,7 +308,9 @@ impl Traces {
 
     /// The call is over. What still comes is added.
     pub(super) fn end(&mut self, record: &Record) {
-        if let Some(ladder) = self.ladder(record.incoming) {
+        // After a transfer one of its legs may be of another call's ladder.
+        for leg in [Some(record.incoming), record.outgoing].into_iter().flatten() {
+            let Some(ladder) = self.ladder(leg).filter(|ladder| ladder.over.is_none()) else { continue };
             ladder.over = Some((record.cause.name(), record.code));
             ladder.callee.get_or_insert_with(|| short(&record.callee));
             if ladder.target.is_none() {
@@ -345,7 +358,7 @@ impl Traces {
             self.evicted += 1;
             self.bytes -= ladder.size();
             let legs = [Some(ladder.incoming), ladder.outgoing];
-            for leg in legs.into_iter().flatten() {
+            for leg in legs.into_iter().flatten().chain(ladder.later) {
                 self.by_leg.remove(&leg);
             }
             for entry in &ladder.entries {

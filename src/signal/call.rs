@@ -34,6 +34,8 @@ pub(super) struct Call {
     pub(super) holding: Option<u64>,
     /// The browser's `info` that wait for the other party's word, by request id.
     pub(super) telling: Vec<u64>,
+    /// The browser's `transfer` that waits for its outcome, by request id.
+    pub(super) moving: Option<u64>,
     /// Our `update` that waits for `accept`, until then.
     pub(super) ours: Option<TimerId>,
     /// The browser's `stats` that waits for its answer, by request id.
@@ -106,6 +108,7 @@ impl Hub {
             data,
             carried: Box::default(),
             reliable: false,
+            replaces: None,
         })));
         Ok(())
     }
@@ -269,7 +272,7 @@ impl Hub {
         if let Some(timer) = call.ours {
             self.timers.cancel(timer);
         }
-        let waiting = [call.theirs, call.holding, call.asking].into_iter().flatten();
+        let waiting = [call.theirs, call.holding, call.asking, call.moving].into_iter().flatten();
         for id in waiting.chain(call.telling.iter().copied()) {
             self.answer_update(call.session, id, Err(Refusal::UNKNOWN_CALL));
         }
@@ -302,6 +305,7 @@ impl Hub {
             theirs: None,
             holding: None,
             telling: Vec::new(),
+            moving: None,
             ours: None,
             asking: None,
             quality: None,
@@ -345,12 +349,13 @@ impl Hub {
     /// Whether a request waits for the call machine.
     pub(super) fn waits(&self, session: SessionId, request: u64) -> bool {
         let legs = self.sessions.get(session).map_or(&[][..], |session| &session.calls);
-        legs.iter().any(|(_, leg)| {
-            self.calls.get(leg).is_some_and(|call| {
-                let one = [call.theirs, call.holding, call.asking].contains(&Some(request));
-                one || call.telling.contains(&request)
+        self.errands.waits(session, request)
+            || legs.iter().any(|(_, leg)| {
+                self.calls.get(leg).is_some_and(|call| {
+                    let one = [call.theirs, call.holding, call.asking, call.moving].contains(&Some(request));
+                    one || call.telling.contains(&request)
+                })
             })
-        })
     }
 
     pub(super) fn call(
@@ -371,6 +376,6 @@ fn read_sdp(request: &Request) -> Result<Box<sdp::Session>, Refusal> {
 }
 
 /// 1 to 64 of `[A-Za-z0-9_-]`.
-fn is_call_id(key: &str) -> bool {
+pub(super) fn is_call_id(key: &str) -> bool {
     (1..=64).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }

@@ -34,6 +34,9 @@ impl Hub {
             Command::Named { .. } => {}
             Command::Told { receipt, outcome, .. } => self.on_told(leg, receipt, outcome),
             Command::Inform { notice, .. } => self.on_inform(leg, &notice),
+            Command::Transfer { stage, .. } => self.on_transfer(leg, stage),
+            // SIP servers alone are asked to go elsewhere.
+            Command::Refer { .. } | Command::Redirect { .. } => self.counters.stale_commands += 1,
             Command::End { reason, .. } => self.drop_call(leg, reason),
         }
     }

@@ -2,9 +2,11 @@
 
 use super::call::State;
 use super::hub::Hub;
-use super::message::{Carried, Event, Refusal, Request};
+use super::message::{Caller, Carried, Event, Refusal, Request};
 use crate::base::{LegId, SessionId};
 use crate::leg::{self, Data, Digit, MOST_BODY, Notice, Reason};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use std::time::Duration;
 
 /// Keys of one request.
@@ -13,6 +15,11 @@ const MOST_DIGITS: usize = 32;
 const MOST_TOLD: usize = 16;
 /// How long a key may be pressed, in milliseconds (W3C WebRTC section 7.2).
 const PRESS: std::ops::RangeInclusive<u32> = 40..=6_000;
+
+/// Whether a body of bytes is in base64, as it must be.
+fn is_encoded(kind: &str, text: &str) -> bool {
+    !leg::is_binary(kind) || STANDARD.decode(text).is_ok()
+}
 
 impl Hub {
     /// `hold` and `resume`: answered when the other party knows.
@@ -56,7 +63,8 @@ impl Hub {
             request.content_type.as_deref().filter(|kind| leg::passes(kind)).ok_or(Refusal::BAD_TYPE)?;
         let text = request.body.as_deref().unwrap_or_default();
         // A NUL is in no text; line breaks are in many, and stay in the body.
-        if text.is_empty() || text.len() > MOST_BODY || text.contains('\0') {
+        let long = |most: usize| text.len() > if leg::is_binary(kind) { most.div_ceil(3) * 4 } else { most };
+        if text.is_empty() || long(MOST_BODY) || text.contains('\0') || !is_encoded(kind, text) {
             return Err(Refusal::BAD_BODY);
         }
         if call.telling.len() >= MOST_TOLD {
@@ -110,17 +118,26 @@ impl Hub {
     /// The call machine tells the browser something.
     pub(super) fn on_inform(&mut self, leg: LegId, notice: &Notice) {
         let Some(call) = self.calls.get_mut(&leg) else { return };
-        if let Notice::Held(held) = notice {
-            call.held = *held;
+        match notice {
+            Notice::Held(held) => call.held = *held,
+            Notice::Party(party) => call.party = party.user.as_str().into(),
+            _ => {}
         }
         let (session, key) = (call.session, call.key.clone());
         let call = &*key;
         match notice {
             Notice::Held(true) => self.tell(session, &Event::Held { call }),
             Notice::Held(false) => self.tell(session, &Event::Resumed { call }),
+            Notice::Party(party) => {
+                self.tell(session, &Event::Party { call, party: Caller::from(party) });
+            }
             Notice::Control(control) => self.tell(session, &Event::Control { call, action: control.name() }),
             Notice::Body { kind, text, .. } => {
                 self.tell(session, &Event::Info { call, content_type: kind, body: text });
+            }
+            Notice::Page { kind, text, .. } => {
+                let call = Some(call);
+                self.tell(session, &Event::Message { call, from: None, content_type: kind, body: text });
             }
             Notice::Digit(Digit { digit, duration, .. }) => {
                 let duration = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);

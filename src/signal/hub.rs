@@ -2,6 +2,7 @@
 
 use super::call::Call;
 use super::config::{Config, Counters};
+use super::errand::Errands;
 use super::exchange::To;
 use super::message::Refusal;
 use super::session::Session;
@@ -31,6 +32,7 @@ pub struct Hub {
     pub(super) accounts: Map<Account, Vec<SessionId>>,
     pub(super) calls: Map<LegId, Call>,
     pub(super) throttle: Throttle,
+    pub(super) errands: Errands,
     pub(super) timers: Wheel<Timer>,
     pub(super) outbox: VecDeque<Output>,
     pub(super) counters: Counters,
@@ -81,6 +83,7 @@ impl Hub {
             accounts: Map::default(),
             calls: Map::default(),
             throttle: Throttle::default(),
+            errands: Errands::default(),
             timers: Wheel::default(),
             outbox: VecDeque::new(),
             counters: Counters::default(),
@@ -209,6 +212,10 @@ impl Machine for Hub {
             Input::Abandoned(exchange) => self.on_abandoned(now, exchange),
             Input::Command(command) => self.on_command(now, command),
             Input::Registered { account, state } => self.on_registered(&account, state),
+            Input::Paged { receipt, outcome } => self.on_paged(receipt, outcome),
+            Input::Page(page) => self.on_page(&page),
+            Input::Watched { number, news } => self.on_watched(number, news),
+            Input::Waiting { account, kind, text } => self.on_waiting(&account, &kind, &text),
             Input::Drain => self.draining = true,
             Input::Stop => self.on_stop(now),
         }

@@ -35,6 +35,9 @@ impl About {
         match event {
             Event::Registered | Event::Unregistered { .. } => About::Registration,
             Event::Closed { .. } => About::Session,
+            Event::Message { call: None, .. } | Event::Notify { .. } | Event::Unsubscribed { .. } => {
+                About::Session
+            }
             Event::Incoming { call, .. } => About::Begin((*call).into()),
             Event::Ended { call, .. } => About::End((*call).into()),
             Event::Media { call, .. }
@@ -46,6 +49,9 @@ impl About {
             | Event::Dtmf { call, .. }
             | Event::Info { call, .. }
             | Event::Control { call, .. }
+            | Event::Transferring { call, .. }
+            | Event::Party { call, .. }
+            | Event::Message { call: Some(call), .. }
             | Event::Update { call, .. } => About::Call((*call).into()),
         }
     }

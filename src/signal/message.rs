@@ -1,6 +1,7 @@
 //! The messages of `SCHEMA.md` as types.
 
 use super::config::IceServer;
+use super::errand::Mwi;
 use super::quality::Stats;
 use crate::leg::{Party, Reason};
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,9 @@ pub(super) struct Request {
     pub(super) content_type: Option<String>,
     pub(super) body: Option<String>,
     pub(super) takeover: Option<bool>,
+    pub(super) with: Option<String>,
+    pub(super) watch: Option<String>,
+    pub(super) event: Option<String>,
 }
 
 /// A password or token on its way in.
@@ -160,11 +164,17 @@ refusals! {
     NO_CALL = "bad_request", 400, "\"call\" must be 1 to 64 letters, digits, '_' or '-'.";
     CALL_USED = "bad_request", 400, "There is a call of this id already.";
     BAD_CALLEE = "bad_request", 400, "\"to\" must be a name, a number, or a sip: or tel: URI.";
+    BAD_TRANSFER = "bad_request", 400, "\"transfer\" needs either \"to\", or \"with\", another answered call.";
+    NO_WATCH = "bad_request", 400, "\"watch\" must be 1 to 64 letters, digits, '_' or '-'.";
+    WATCH_USED = "bad_request", 400, "There is a subscription of this name already.";
+    BAD_EVENT = "bad_request", 400, "\"event\" must be \"message-summary\", \"dialog\" or \"presence\".";
+    UNKNOWN_WATCH = "bad_request", 481, "There is no subscription of this name.";
+    TOO_MANY_WATCHES = "too_many", 0, "This session has too many subscriptions.";
     BAD_SDP = "bad_request", 400, "\"sdp\" is missing or no session description.";
     BAD_REASON = "bad_request", 400, "\"reason\" must be \"busy\" or \"declined\".";
     BAD_ATTACH = "bad_request", 400, "\"attach\" names a header that is not allowed, or holds control characters, or is too much.";
     BAD_DIGITS = "bad_request", 400, "\"digits\" must be 1 to 32 of 0-9, A-D, * and #, \"duration\" 40 to 6000 ms.";
-    BAD_TYPE = "bad_request", 400, "\"content_type\" must be a form, JSON or text.";
+    BAD_TYPE = "bad_request", 400, "\"content_type\" must be a form, JSON, text or application/octet-stream.";
     BAD_BODY = "bad_request", 400, "\"body\" must be text of 1 to 8192 bytes.";
     UNKNOWN_TYPE = "unknown_type", 0, "There is no request of this type.";
     UNKNOWN_CALL = "unknown_call", 481, "There is no call of this id, or it is over.";
@@ -263,6 +273,35 @@ pub(super) enum Event<'a> {
     Control {
         call: &'a str,
         action: &'static str,
+    },
+    Transferring {
+        call: &'a str,
+        code: u16,
+    },
+    Party {
+        call: &'a str,
+        party: Caller<'a>,
+    },
+    Message {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        call: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<Caller<'a>>,
+        content_type: &'a str,
+        body: &'a str,
+    },
+    Notify {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        watch: Option<&'a str>,
+        event: &'static str,
+        content_type: &'a str,
+        body: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mwi: Option<Mwi>,
+    },
+    Unsubscribed {
+        watch: &'a str,
+        reason: &'static str,
     },
     Ended {
         call: &'a str,

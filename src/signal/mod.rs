@@ -7,6 +7,7 @@ mod call;
 mod command;
 mod config;
 mod control;
+mod errand;
 mod exchange;
 mod hub;
 mod jwt;
@@ -20,6 +21,7 @@ mod resume;
 mod session;
 mod tabs;
 mod throttle;
+mod transfer;
 
 #[cfg(test)]
 mod tests;
@@ -128,6 +130,31 @@ pub enum Input<'a> {
         /// Registered, or why not.
         state: Result<(), leg::Reason>,
     },
+    /// What became of a text ([`Output::Page`]).
+    Paged {
+        /// Which.
+        receipt: u64,
+        /// Whether it was taken.
+        outcome: Result<(), leg::Reason>,
+    },
+    /// Somebody sends a user a text.
+    Page(leg::Page),
+    /// News of what a user watches ([`Output::Watch`]).
+    Watched {
+        /// Which.
+        number: u64,
+        /// What is told.
+        news: leg::News,
+    },
+    /// Messages wait for a user.
+    Waiting {
+        /// The user.
+        account: leg::Account,
+        /// The media type of what is told.
+        kind: String,
+        /// What is told.
+        text: String,
+    },
     /// Begin to drain: no new sessions, no new calls. Calls that run go on.
     Drain,
     /// The end: every session is told, every connection closed, every user unregistered.
@@ -184,4 +211,27 @@ pub enum Output {
     Register(leg::Account, Option<Arc<leg::Identity>>),
     /// No session of a user wants registration any more: unregister it.
     Unregister(leg::Account),
+    /// A user sends a text. To be met by [`Input::Paged`].
+    Page {
+        /// What, and to whom.
+        page: leg::Page,
+        /// The SIP identity that came with the sign-in.
+        identity: Option<Arc<leg::Identity>>,
+        /// By which it is met.
+        receipt: u64,
+    },
+    /// A user wants to be told of something, until [`Output::Unwatch`], or until [`Input::Watched`] says that it is over.
+    Watch {
+        /// Of what.
+        watch: leg::Watch,
+        /// The SIP identity that came with the sign-in.
+        identity: Option<Arc<leg::Identity>>,
+        /// By which it is known.
+        number: u64,
+    },
+    /// Nobody wants to be told of it any more.
+    Unwatch {
+        /// Which.
+        number: u64,
+    },
 }

@@ -137,6 +137,16 @@ impl Hub {
                 self.hold(session, request, request.kind == "hold")?;
                 return Ok(Done::Later);
             }
+            "message" => {
+                self.message(session, request)?;
+                return Ok(Done::Later);
+            }
+            "subscribe" => self.subscribe(session, request)?,
+            "unsubscribe" => self.unsubscribe(session, request)?,
+            "transfer" => {
+                self.transfer(session, request)?;
+                return Ok(Done::Later);
+            }
             "dtmf" => self.dtmf(session, request)?,
             "info" => {
                 self.info(session, request)?;

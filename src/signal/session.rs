@@ -140,6 +140,7 @@ impl Hub {
         }
         self.tell(id, &Event::Closed { reason: why });
         self.leave_registration(id);
+        self.leave_errands(id);
         self.unpark(now, id);
         let Some(session) = self.sessions.remove(id) else { return };
         if let Some(grace) = session.grace {

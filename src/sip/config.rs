@@ -227,6 +227,8 @@ pub struct Caps {
     pub forks: usize,
     /// Accounts registered upstream.
     pub registrations: usize,
+    /// Texts that wait for their final response, and subscriptions.
+    pub errands: usize,
     /// Answers in a second to one stranger (an IPv4 address, or an IPv6 /64).
     pub rebuffs: u32,
     /// Strangers that are answered in a second.
@@ -240,6 +242,7 @@ impl Default for Caps {
             dialogs: 50_000,
             forks: 16,
             registrations: 100_000,
+            errands: 100_000,
             rebuffs: 10,
             strangers: 4_096,
         }

@@ -45,6 +45,10 @@ counters! {
         fragmented,
         /// Messages to connections that are gone, for which there was no other way.
         undeliverable,
+        /// Texts and subscriptions refused since there were too many.
+        full_errands,
+        /// Notifications of what users asked to be told of.
+        notified,
         /// Our requests that nobody answered, or that could not be sent.
         timeouts,
         /// Those of them that came back by ICMP: nobody was there.

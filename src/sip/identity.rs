@@ -290,6 +290,7 @@ mod tests {
         let mut mint = crate::base::Mint::new(ShardId(0), true);
         let leg: LegId = mint.leg(Side::Sip);
         Dial {
+            referral: None,
             leg,
             target: Target::Trunk(TrunkId(0)),
             caller: Party::default(),

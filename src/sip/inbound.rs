@@ -50,7 +50,7 @@ fn merge_of(message: &Message<'_>) -> Option<Vec<u8>> {
 }
 
 /// Extensions that a request may require of us.
-const KNOWN: [&str; 2] = ["timer", "100rel"];
+const KNOWN: [&str; 3] = ["timer", "100rel", "replaces"];
 
 /// What of those it requires we don't have.
 fn unsupported(message: &Message<'_>) -> String {
@@ -108,9 +108,11 @@ impl Stack {
         match method {
             Method::Invite => self.on_invite(now, &request, trunk, None),
             Method::Options => self.on_options(&request),
-            Method::Bye | Method::Update | Method::Info | Method::Prack | Method::Notify => {
-                self.refuse(&request, 481, &[]);
-            }
+            Method::Notify => self.on_unasked_notify(now, &request),
+            Method::Message => self.on_message_in(now, &request),
+            Method::Bye | Method::Update | Method::Info | Method::Prack => self.refuse(&request, 481, &[]),
+            // Only within a call is there somebody to be transferred.
+            Method::Refer => self.refuse(&request, 403, &[]),
             _ => self.refuse_method(&request),
         }
     }
@@ -244,7 +246,7 @@ impl Stack {
         let headers = [
             (Name::Allow, ALLOW),
             (Name::Accept, SDP),
-            (Name::Supported, "timer, 199, 100rel"),
+            (Name::Supported, "timer, 199, 100rel, replaces"),
             (Name::AllowEvents, EVENTS),
         ];
         self.answer_statelessly(request, 200, &headers);
@@ -260,6 +262,9 @@ impl Stack {
 
     fn on_in_dialog(&mut self, now: Now, request: &Request<'_, '_>) {
         let Some((key, fork)) = self.find_dialog(request.message) else {
+            if request.method == Method::Notify && self.on_watch_notify(now, request) {
+                return;
+            }
             self.counters.stray_requests += 1;
             if self.trunk_of(&request.flow).is_none() {
                 return self.rebuff(now, request);
@@ -286,6 +291,8 @@ impl Stack {
             Method::Options => self.on_options(request),
             Method::Info => self.on_info(now, request, key),
             Method::Notify => self.on_notify(now, request, key),
+            Method::Message => self.on_page_within(now, request, key),
+            Method::Refer => self.on_refer(now, request, (key, fork)),
             Method::Prack => self.on_prack(now, request, key),
             _ => self.refuse_method(request),
         }

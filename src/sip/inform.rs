@@ -8,16 +8,17 @@ use super::stack::Ask;
 use super::transaction::ClientId;
 use super::{Flow, Stack};
 use crate::base::{LegId, Now};
-use crate::leg::{Cause, Control, Digit, Event, MOST_BODY, Notice, Reason, passes};
+use crate::leg::{Cause, Control, Digit, Event, MOST_BODY, Notice, Reason, is_binary, passes};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use sip_codec::{Message, Method, Name};
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Event packages that a SIP server may notify us of.
-pub(super) const EVENTS: &str = "talk, hold";
+pub(super) const EVENTS: &str = "talk, hold, message-summary, dialog, presence";
 /// Bodies that INFO may carry.
-const BODIES: &str =
-    "application/dtmf-relay, application/dtmf, application/x-www-form-urlencoded, application/json, text/*";
+const BODIES: &str = "application/dtmf-relay, application/dtmf, application/x-www-form-urlencoded, application/json, text/*, application/octet-stream";
 /// Keys as a list of what is pressed and how long.
 const RELAY: &str = "application/dtmf-relay";
 /// INFO that waits for the one before, for each leg.
@@ -34,6 +35,8 @@ pub(super) struct Words {
 
 #[derive(Debug)]
 struct Word {
+    /// INFO, or MESSAGE.
+    method: Method<'static>,
     kind: String,
     body: Vec<u8>,
     receipt: Option<u64>,
@@ -44,16 +47,26 @@ impl Stack {
     pub(super) fn on_inform(&mut self, now: Now, key: LegKey, notice: &Notice) {
         let word = match notice {
             Notice::Digit(digit) => Word {
+                method: Method::Info,
                 kind: RELAY.to_owned(),
                 body: format!("Signal={}\r\nDuration={}\r\n", digit.digit, digit.duration.as_millis())
                     .into_bytes(),
                 receipt: None,
             },
             Notice::Body { kind, text, receipt } => {
-                Word { kind: kind.clone(), body: text.clone().into_bytes(), receipt: *receipt }
+                let body = if is_binary(kind) {
+                    STANDARD.decode(text).unwrap_or_default()
+                } else {
+                    text.clone().into_bytes()
+                };
+                Word { method: Method::Info, kind: kind.clone(), body, receipt: *receipt }
+            }
+            Notice::Page { kind, text, receipt } => {
+                let body = text.clone().into_bytes();
+                Word { method: Method::Message, kind: kind.clone(), body, receipt: *receipt }
             }
             // Control comes from SIP servers, and a hold is told by a re-INVITE.
-            Notice::Control(_) | Notice::Held(_) => return,
+            Notice::Control(_) | Notice::Held(_) | Notice::Party(_) => return,
         };
         let Some(leg) = self.legs.get_mut(key) else { return };
         if leg.up().is_none() || leg.words.waiting.len() >= MOST_WAITING {
@@ -74,7 +87,7 @@ impl Stack {
             }
             let Some(word) = leg.words.waiting.pop_front() else { return };
             let ask = Ask {
-                method: Method::Info,
+                method: word.method,
                 purpose: Purpose::Inform,
                 headers: &[],
                 content: &word.kind,
@@ -167,10 +180,25 @@ impl Stack {
         }
     }
 
+    /// MESSAGE from the party.
+    pub(super) fn on_page_within(&mut self, now: Now, request: &Request<'_, '_>, key: LegKey) {
+        match notice(request.message) {
+            Ok(Notice::Body { kind, text, .. }) if !is_binary(&kind) => {
+                self.reply(now, request, 200, &[]);
+                self.tell_notice(key, Notice::Page { kind, text, receipt: None });
+            }
+            Ok(_) | Err(415) => self.reply(now, request, 415, &[(Name::Accept, "text/*, application/json")]),
+            Err(code) => self.reply(now, request, code, &[]),
+        }
+    }
+
     /// NOTIFY from the party, outside of any subscription.
     pub(super) fn on_notify(&mut self, now: Now, request: &Request<'_, '_>, key: LegKey) {
         let event = request.message.header(Name::Event).unwrap_or_default();
         let package = event.split(';').next().unwrap_or_default().trim();
+        if package.eq_ignore_ascii_case("refer") {
+            return self.on_refer_notify(now, request, key);
+        }
         let known = [Control::Talk, Control::Hold];
         match known.into_iter().find(|control| control.name().eq_ignore_ascii_case(package)) {
             Some(control) => {
@@ -200,6 +228,10 @@ fn notice(message: &Message<'_>) -> Result<Notice, u16> {
     }
     if message.body().len() > MOST_BODY {
         return Err(413);
+    }
+    if is_binary(kind) {
+        let text = STANDARD.encode(message.body());
+        return Ok(Notice::Body { kind: kind.to_owned(), text, receipt: None });
     }
     let text = std::str::from_utf8(message.body()).ok().filter(|text| !text.contains('\0')).ok_or(400_u16)?;
     if !keys {

@@ -6,12 +6,13 @@ use super::dialog::Dialog;
 use super::digest;
 use super::inform::Words;
 use super::phones::Line;
+use super::refer::Refer;
 use super::reliable::Reliable;
 use super::session_id::Names;
 use super::session_timer::{Asked, Clock};
 use super::transaction::{ClientId, ServerId, keys};
 use crate::base::{Key, LegId, ShardId, TimerId};
-use crate::leg::{Data, TrunkId};
+use crate::leg::{Data, Referral, TrunkId};
 use sip_codec::{Message, Name};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,10 @@ pub(super) enum Purpose {
     Bye(u16),
     /// INFO.
     Inform,
+    /// REFER.
+    Refer,
+    /// What came of theirs; the last of it.
+    Notify(bool),
     /// CANCEL: whatever comes back changes nothing.
     Aside,
 }
@@ -57,10 +62,12 @@ pub(super) enum Tick {
     Glare,
     /// The minute after which a provisional response is repeated, lest proxies give up (RFC 3261 section 13.3.1.1).
     Minute,
+    /// The end of a transfer that we asked for.
+    Refer,
 }
 
 /// How many kinds of [`Tick`] there are.
-pub(super) const TICKS: usize = 7;
+pub(super) const TICKS: usize = 8;
 
 /// One party, as SIP sees it.
 #[derive(Debug)]
@@ -98,6 +105,8 @@ pub(super) struct Leg {
     pub clock: Clock,
     /// What is told by INFO.
     pub words: Words,
+    /// Transfers.
+    pub refer: Refer,
     /// Client transactions that run.
     pub open: u32,
     pub timers: [Option<TimerId>; TICKS],
@@ -154,6 +163,8 @@ pub(super) struct Calling {
     pub hops: u8,
     /// Attached headers.
     pub data: Data,
+    /// The transfer that it is for.
+    pub referral: Option<Box<Referral>>,
     pub cseq: u32,
     /// The body, as sent: our offer, maybe with other parts. Empty where theirs is awaited.
     pub offer: Vec<u8>,

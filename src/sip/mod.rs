@@ -11,6 +11,7 @@ mod connection;
 mod counters;
 mod dialog;
 mod digest;
+mod errand;
 mod fate;
 mod home;
 mod hop;
@@ -24,6 +25,8 @@ mod multipart;
 mod phones;
 mod policy;
 mod reason;
+mod redirect;
+mod refer;
 mod register;
 mod reliable;
 mod rules;
@@ -48,6 +51,7 @@ pub use config::{
 };
 pub use connection::{Arrival, Began, Closed, Connection, Traffic};
 pub use counters::Counters;
+pub use errand::Receipt;
 pub use home::{home, home_of_quoted};
 pub use hop::Hop;
 pub use identity::{Asserting, Trust};
@@ -150,6 +154,37 @@ pub enum Input<'a> {
     Register(Registration),
     /// Its last session is gone: unregister.
     Unregister(words::Account),
+    /// A user sends a text. Met by [`Output::Paged`].
+    Page {
+        /// What, and to whom.
+        page: words::Page,
+        /// The user's SIP identity, where the configuration has none.
+        identity: Option<Arc<words::Identity>>,
+        /// Through which trunk.
+        trunk: words::TrunkId,
+        /// By which it is met.
+        receipt: u64,
+    },
+    /// Meets [`Output::Page`].
+    Taken {
+        /// Which.
+        receipt: Receipt,
+        /// The user has it.
+        taken: bool,
+    },
+    /// A user wants to be told of something, until [`Input::Unwatch`] or [`words::News::Over`].
+    Watch {
+        /// Of what.
+        watch: words::Watch,
+        /// The user's SIP identity, where the configuration has none.
+        identity: Option<Arc<words::Identity>>,
+        /// By which trunk.
+        trunk: words::TrunkId,
+        /// By which it is known.
+        number: u64,
+    },
+    /// The user wants to be told of it no more.
+    Unwatch(u64),
 }
 
 /// A browser user's registration upstream.
@@ -224,5 +259,35 @@ pub enum Output {
         trunk: words::TrunkId,
         /// Registered until unregistered, or why not. The stack goes on trying by itself where that makes sense.
         state: Result<(), words::Reason>,
+    },
+    /// What became of a text ([`Input::Page`]).
+    Paged {
+        /// Which.
+        receipt: u64,
+        /// Whether it was taken.
+        outcome: Result<(), words::Reason>,
+    },
+    /// Somebody sends a user a text. To be met by [`Input::Taken`].
+    Page {
+        /// What, from whom, to which user.
+        page: words::Page,
+        /// By which it is met.
+        receipt: Receipt,
+    },
+    /// What a user asked for by [`Input::Watch`].
+    Watched {
+        /// Which.
+        number: u64,
+        /// What is told.
+        news: words::News,
+    },
+    /// Messages wait for a user, told without a subscription.
+    Waiting {
+        /// The user.
+        account: words::Account,
+        /// The media type of what is told.
+        kind: String,
+        /// What is told.
+        text: String,
     },
 }

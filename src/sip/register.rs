@@ -103,6 +103,11 @@ impl Registrations {
         (entry.trunk == trunk).then(|| entry.credentials.clone())
     }
 
+    /// With which trunk an account is registered.
+    pub fn trunk(&self, account: &Account) -> Option<TrunkId> {
+        self.entries.get(*self.by_account.get(account)?).map(|entry| entry.trunk)
+    }
+
     pub fn check_invariants(&self) {
         assert_eq!(self.entries.len(), self.by_account.len());
     }

@@ -425,7 +425,7 @@ impl Stack {
     pub(super) fn supported(&self, trunk: Option<crate::leg::TrunkId>) -> String {
         let trunk = trunk.and_then(|trunk| self.config.trunks.get(usize::from(trunk.0)));
         let reliable = trunk.is_none_or(|trunk| trunk.reliable != Reliability::Off);
-        if reliable { "timer, 199, 100rel" } else { "timer, 199" }.to_owned()
+        if reliable { "timer, 199, 100rel, replaces" } else { "timer, 199, replaces" }.to_owned()
     }
 
     /// Sends UPDATE, with our offer or only to refresh the session.

@@ -4,6 +4,7 @@ use super::bans::Bans;
 use super::config::Config;
 use super::counters::Counters;
 use super::dialog::Dialog;
+use super::errand::{ErrandKey, Errands};
 use super::leg::{Leg, LegKey, Purpose, State, TICKS, Tick};
 use super::links::Links;
 use super::phones::{self, AskKey};
@@ -38,6 +39,7 @@ pub(super) enum Owner {
     Registration(RegistrationKey),
     /// A phone's REGISTER, passed on.
     Phone(AskKey),
+    Errand(ErrandKey),
 }
 
 /// A request within a dialog.
@@ -79,6 +81,7 @@ pub struct Stack {
     pub(super) registrations: Registrations,
     /// Boxed: a stack is moved about while it is made.
     pub(super) phones: Box<phones::Table>,
+    pub(super) errands: Errands,
     pub(super) mint: Mint,
     pub(super) out: Outbox,
     pub(super) links: Links,
@@ -104,6 +107,7 @@ impl Stack {
             by_tag: Map::default(),
             wheel: Wheel::default(),
             registrations: Registrations::new(shard, caps.registrations),
+            errands: Errands::new(shard, caps.errands),
             mint: Mint::new(shard, false),
             out: Outbox::new(),
             links: Links::default(),
@@ -152,6 +156,11 @@ impl Stack {
     /// Accounts that are, or try to be, registered upstream.
     pub fn registered(&self) -> usize {
         self.registrations.len()
+    }
+
+    /// Texts under way, and subscriptions.
+    pub fn errands(&self) -> usize {
+        self.errands.len()
     }
 
     /// The Call-ID of a leg that the call machine knows.
@@ -293,7 +302,8 @@ impl Stack {
             }
             _ => Vec::new(),
         };
-        let refreshes = matches!(ask.method, Method::Invite | Method::Update);
+        let refreshes =
+            matches!(ask.method, Method::Invite | Method::Update | Method::Refer | Method::Notify);
         let names = leg.names.value();
         let mut headers = vec![(session_id::NAME, &*names)];
         headers.extend(ask.headers.iter().copied());
@@ -365,6 +375,7 @@ impl Stack {
             }
             Owner::Registration(key) => self.on_register_silence(now, key),
             Owner::Phone(key) => self.on_asking_silence(now, key),
+            Owner::Errand(key) => self.on_errand_silence(now, key),
         }
     }
 
@@ -375,7 +386,9 @@ impl Stack {
         let Some(id) = self.table.find_client(branch, method) else { return };
         if !matches!(
             self.table.owner_of(id),
-            Some(Owner::Leg(_, Purpose::Invite) | Owner::Registration(_) | Owner::Phone(_))
+            Some(
+                Owner::Leg(_, Purpose::Invite) | Owner::Registration(_) | Owner::Phone(_) | Owner::Errand(_)
+            )
         ) {
             return;
         }
@@ -439,6 +452,7 @@ impl Stack {
             }
             Owner::Registration(key) => self.on_register_response(now, flow, key, message, code),
             Owner::Phone(key) => self.on_asking_response(now, flow, key, (message, code)),
+            Owner::Errand(key) => self.on_errand_response(now, flow, key, message, code),
         }
     }
 
@@ -457,6 +471,8 @@ impl Stack {
             Purpose::Prack(fork) => self.on_prack_response(now, flow, (key, fork), message, code),
             Purpose::Bye(fork) => self.on_bye_response(now, flow, (key, fork), message, code),
             Purpose::Inform => self.on_inform_response(now, flow, (key, id), message, code),
+            Purpose::Refer => self.on_refer_response(now, flow, key, message, code),
+            Purpose::Notify(last) => self.on_notify_response(now, flow, (key, last), Some(message), code),
             Purpose::Aside => {}
         }
     }
@@ -492,6 +508,9 @@ impl Stack {
             Command::Hold { .. } | Command::Told { .. } => {}
             Command::Named { session, .. } => self.on_named(key, session),
             Command::Inform { notice, .. } => self.on_inform(now, key, &notice),
+            Command::Redirect { code, to, .. } => self.on_redirect(now, key, code, &to),
+            Command::Transfer { stage, .. } => self.on_transfer(now, key, stage),
+            Command::Refer { transfer, .. } => self.on_refer_command(now, key, *transfer),
             Command::End { reason, .. } => self.on_end(now, key, reason),
         }
     }
@@ -512,6 +531,7 @@ impl Stack {
             Tick::Session => self.on_session_due(now, key),
             Tick::Glare => self.on_backoff_over(now, key),
             Tick::Minute => self.on_minute(now, key),
+            Tick::Refer => self.on_refer_silence(key),
         }
     }
 }
@@ -535,6 +555,14 @@ impl Machine for Stack {
             Input::Command(command) => self.on_command(now, command),
             Input::Register(registration) => self.on_register(now, registration),
             Input::Unregister(account) => self.on_unregister(now, &account),
+            Input::Page { page, identity, trunk, receipt } => {
+                self.on_page(now, page, identity.as_deref(), trunk, receipt);
+            }
+            Input::Taken { receipt, taken } => self.on_taken(now, receipt, taken),
+            Input::Watch { watch, identity, trunk, number } => {
+                self.on_watch(now, watch, identity.as_deref(), trunk, number);
+            }
+            Input::Unwatch(number) => self.on_unwatch(now, number),
         }
         if cfg!(debug_assertions) {
             self.check_invariants();
@@ -554,6 +582,9 @@ impl Machine for Stack {
         while let Some(key) = self.phones.expire(now) {
             self.on_phone_due(now, key);
         }
+        while let Some(id) = self.errands.expire(now) {
+            self.on_errand_due(now, id);
+        }
         if cfg!(debug_assertions) {
             self.check_invariants();
         }
@@ -567,6 +598,8 @@ impl Machine for Stack {
         let deadline = |at: Option<_>, why| at.map(|at| Deadline { at, why });
         let legs = deadline(self.wheel.next(), "sip_leg");
         let registrations = deadline(self.registrations.next(), "sip_registration");
+        let errands = deadline(self.errands.next(), "sip_errand");
+        let registrations = Deadline::sooner(registrations, errands);
         let transactions = deadline(self.table.next(), "sip_transaction");
         let phones = deadline(self.phones.next(), "sip_phone");
         let registrations = Deadline::sooner(phones, registrations);
@@ -589,6 +622,7 @@ impl Machine for Stack {
         }
         assert!(self.by_id.len() <= self.legs.len());
         self.registrations.check_invariants();
+        self.errands.check_invariants();
         self.links.check_invariants();
         self.phones.check_invariants();
     }

@@ -7,6 +7,7 @@ use super::leg::{Able, Calling, Cancel, Change, Leg, LegKey, Purpose, State, TIC
 use super::multipart;
 use super::phones::{FLOW_FAILED, Inherited, Line};
 use super::policy::Dressed;
+use super::refer::{self, Refer};
 use super::reliable;
 use super::session_id::{self, Names};
 use super::session_timer::Clock;
@@ -106,6 +107,7 @@ impl Stack {
             able: Able::default(),
             clock: Clock::default(),
             words: Words::default(),
+            refer: Refer::default(),
             open: 0,
             timers: [None; TICKS],
             line: pass.map(|pass| Box::new(Line { pass, ..Line::default() })),
@@ -172,6 +174,7 @@ impl Stack {
             uri,
             hops: dial.hops,
             data,
+            referral: dial.referral.clone(),
             cseq: 0,
             offer,
             content,
@@ -206,6 +209,14 @@ impl Stack {
         headers.extend(breadth.as_deref().map(|breadth| (MAX_BREADTH, breadth)));
         let names = leg.names.value();
         headers.push((session_id::NAME, &*names));
+        let domain = self.config.trunks.get(usize::from(leg.trunk.0)).map_or("", |trunk| &trunk.domain);
+        let referral = calling.referral.as_deref();
+        let by = referral.and_then(|it| refer::referred_by(it.by.as_ref()?, domain));
+        let replaces = referral.and_then(|it| it.replaces.as_ref()).map(refer::replaces);
+        headers.extend(by.iter().map(|by| (Name::ReferredBy, &**by)));
+        if let Some(replaces) = &replaces {
+            headers.extend([(Name::Replaces, &**replaces), (Name::Require, "replaces")]);
+        }
         headers.extend(calling.data.iter().map(|(name, value)| (Name::parse(name), &**value)));
         let draft = Draft {
             method: Method::Invite,
@@ -262,6 +273,7 @@ impl Stack {
             401 | 407 => self.on_challenge(now, flow, key, message, code),
             421 => self.on_extension_required(now, key, message),
             422 => self.on_too_short(now, key, message),
+            300..=302 => self.on_redirected(key, message, code),
             _ => {
                 let trunk = leg.trunk;
                 let reason = self.trunk_policy(trunk).map(|policy| policy.reasons.of_response(message, code));
@@ -576,6 +588,11 @@ impl Stack {
             }
             // 64*T1 without an answer ends the dialog (section 12.2.1.2).
             (Purpose::Inform, _) => self.on_inform_silence(now, key),
+            (Purpose::Refer, _) => self.on_refer_silence(key),
+            (Purpose::Notify(last), _) => {
+                let flow = leg.flow;
+                self.on_notify_response(now, flow, (key, last), None, 408);
+            }
             (Purpose::Update, State::Ringing(_)) => {
                 let id = leg.id;
                 leg.change = Change::Idle;

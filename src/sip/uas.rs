@@ -8,6 +8,7 @@ use super::invite::Brought;
 use super::leg::{Able, AwaitAck, Change, Leg, LegKey, Offered, Purpose, Ringing, State, TICKS, Tick, Up};
 use super::phones::{self, Line, PhoneKey};
 use super::reason::{self, Reasons};
+use super::refer::Refer;
 use super::reliable::{Held, Use};
 use super::session_id::{self, Names};
 use super::session_timer::{Asked, Clock};
@@ -44,7 +45,7 @@ fn takes_sdp(message: &Message<'_>) -> bool {
 }
 
 /// Who an address is.
-fn party(address: &NameAddr<'_>) -> Party {
+pub(super) fn party(address: &NameAddr<'_>) -> Party {
     let uri = address.uri().ok();
     let host = uri.and_then(|uri| uri.host).map(|host| host.to_string()).unwrap_or_default();
     let user = uri.and_then(|uri| uri.user_text()).unwrap_or_default();
@@ -96,6 +97,10 @@ impl Stack {
         // A caller without a half of its own has one of ours.
         let far = session_id::read(message).unwrap_or_else(|| self.new_session_id());
         carried.session = Some(far);
+        let replaces = match self.replaced(message, trunk) {
+            Ok(replaces) => replaces,
+            Err(code) => return self.refuse(request, code, &[]),
+        };
         let tag = home::tag(self.shard, &mut self.random);
         let Some(server) = self.serve(request, &tag) else { return };
         self.respond(now, server, 100, &[], None);
@@ -127,6 +132,7 @@ impl Stack {
             data,
             carried,
             reliable: using != Use::Never,
+            replaces,
         };
         self.tell(Event::Incoming(Box::new(incoming)));
     }
@@ -210,6 +216,7 @@ impl Stack {
             able,
             clock: Clock::default(),
             words: Words::default(),
+            refer: Refer::default(),
             open: 0,
             timers: [None; TICKS],
             line,
@@ -414,6 +421,7 @@ impl Stack {
                 self.finish(key, Some(Reason::from(Cause::Cancelled)));
             }
             State::Up(_) if leg.main == fork => {
+                self.on_referred_gone(key);
                 self.drop_change(now, key);
                 let trunk = self.legs.get(key).map(|leg| leg.trunk);
                 let policy = trunk.and_then(|trunk| self.trunk_policy(trunk));
@@ -426,6 +434,7 @@ impl Stack {
 
     /// The call machine's word that a leg is over, in whatever state it is.
     pub(super) fn on_end(&mut self, now: Now, key: LegKey, reason: Reason) {
+        let waits = self.waits_for_notify(key);
         let Some(leg) = self.legs.get_mut(key) else { return };
         leg.why = reason::header(reason);
         match &mut leg.state {
@@ -443,6 +452,10 @@ impl Stack {
             State::Up(up) if up.ack.is_some() => {
                 // BYE must wait for the ACK (section 15).
                 up.closing = true;
+                self.forget(key, None);
+                self.drop_change(now, key);
+            }
+            State::Up(_) if waits => {
                 self.forget(key, None);
                 self.drop_change(now, key);
             }

@@ -5,7 +5,8 @@ use sip_codec::{Host, Message, Method, Name, ViaOut, Writer};
 use std::net::SocketAddr;
 
 /// What we let a peer send.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, NOTIFY";
+pub(super) const ALLOW: &str =
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, NOTIFY, REFER, MESSAGE";
 /// How many ways a request may still be forked to (RFC 5393 section 5).
 pub(super) const MAX_BREADTH: Name<'static> = Name::Other("Max-Breadth");
 /// The one type of body that we read.

@@ -22,6 +22,7 @@ fn ladder() -> Ladder {
         call: Some(CallId::new(ShardId(0), 1, 3)),
         key: "abc".into(),
         incoming,
+        later: Vec::new(),
         outgoing: Some(outgoing),
         source: Source::Account("alice".into()),
         target: Some(Target::Trunk(TrunkId(0))),

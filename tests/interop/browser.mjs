@@ -185,10 +185,11 @@ function rig() {
   const state = { client: null, call: null, ring: [], events: [], ear: null, seen: [] };
   const note = (call, name) => call.on(name, (detail) => state.events.push({ call: call.id, name, detail: detail?.code ?? null }));
   function hold(call) {
+    state.before = state.call;
     state.call = call;
     state.ear = null;
     for (const name of ['ringing', 'early', 'answered', 'ended', 'media', 'track', 'quality']) note(call, name);
-    for (const name of ['held', 'resumed', 'hold', 'dtmf', 'info']) {
+    for (const name of ['held', 'resumed', 'hold', 'dtmf', 'info', 'message', 'transfer', 'party']) {
       call.on(name, (detail) => state.events.push({ call: call.id, name, detail: detail ?? null }));
     }
     call.on('control', ({ action }) => state.events.push({ call: call.id, name: 'control', detail: action }));
@@ -203,6 +204,7 @@ function rig() {
           state.client = await Bridgehead.connect({ user, password, token, url, resume });
           state.seen = state.client.calls;
           state.client.on('incoming', (call) => state.ring.push(call));
+          for (const name of ['message', 'notify']) state.client.on(name, (detail) => state.events.push({ name, detail }));
           state.client.on('closed', (detail) => state.events.push({ name: 'closed', detail: detail.reason }));
           if (register) await within(15_000, 'registered', state.client.register({ password: sip_password }));
         })(),
@@ -233,6 +235,19 @@ function rig() {
     swap: () => settled(within(15_000, 'swapped', state.client.swap().then((call) => (hold(call), call.id)))),
     dtmf: ({ digits, options }) => settled(within(30_000, 'keys', state.call.dtmf(digits, options))),
     info: ({ kind, body }) => settled(state.call.info(kind, body)),
+    /** To somebody, or (`joins`) to the party of the call that was spoken of before this one. */
+    transfer: ({ to, joins }) => settled(within(15_000, 'transferred', state.call.transfer(joins ? state.before : to))),
+    message: ({ to, body }) => settled(within(15_000, 'taken', to ? state.client.message(to, body) : state.call.message(body))),
+    subscribe: ({ event }) =>
+      settled(
+        state.client.subscribe(event).then((watch) => {
+          state.watch = watch;
+          watch.on('notify', (detail) => state.events.push({ name: 'notify', detail }));
+          return null;
+        }),
+      ),
+    unsubscribe: () => settled(Promise.resolve(state.watch.close()).then(() => null)),
+    party: () => ({ ok: state.call.party.user }),
     restart: () => settled(state.call.restart()),
     /** After a reload: speaks of the one call of the page before. */
     take_up() {

@@ -299,6 +299,41 @@ impl Browser {
         self.ask(json!({"do": "info", "kind": kind, "body": body})).map(drop)
     }
 
+    /// Connects the other party with somebody.
+    pub fn try_transfer(&mut self, to: &str) -> Result<(), Failure> {
+        self.ask(json!({"do": "transfer", "to": to})).map(drop)
+    }
+
+    /// Connects the other party with that of the call before.
+    #[track_caller]
+    pub fn transfer_to_the_call_before(&mut self) {
+        self.must(json!({"do": "transfer", "joins": true}));
+    }
+
+    /// Who the other party is now.
+    #[track_caller]
+    pub fn party(&mut self) -> String {
+        self.must(json!({"do": "party"})).as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Sends a text to somebody.
+    #[track_caller]
+    pub fn message(&mut self, to: &str, body: &str) {
+        self.must(json!({"do": "message", "to": to, "body": body}));
+    }
+
+    /// Asks to be told of something.
+    #[track_caller]
+    pub fn subscribe(&mut self, event: &str) {
+        self.must(json!({"do": "subscribe", "event": event}));
+    }
+
+    /// Ends that.
+    #[track_caller]
+    pub fn unsubscribe(&mut self) {
+        self.must(json!({"do": "unsubscribe"}));
+    }
+
     /// What came with each event of this name so far.
     #[track_caller]
     pub fn details(&mut self, name: &str) -> Vec<Value> {

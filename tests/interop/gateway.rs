@@ -51,6 +51,12 @@ impl<'a> Plan<'a> {
         self
     }
 
+    /// What held phones hear. To be said first.
+    pub fn hold_music(mut self, music: &str) -> Self {
+        self.add(format_args!("hold_music = {music:?}\n"));
+        self
+    }
+
     /// What tokens are checked with: lines of `[auth]`.
     pub fn auth(mut self, lines: &str) -> Self {
         self.add(format_args!("[auth]\n{lines}"));
@@ -130,6 +136,12 @@ impl<'a> Plan<'a> {
             .or(sip.split_once("listen = \"127.0.0.1:"))
             .expect("an address");
         rest.split('"').next().and_then(|port| port.parse().ok()).expect("a port")
+    }
+
+    /// A line more of what was added last.
+    pub fn more(mut self, line: &str) -> Self {
+        self.add(format_args!("{line}\n"));
+        self
     }
 
     /// The last trunk's calls share an RTP port.

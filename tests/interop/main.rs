@@ -26,6 +26,7 @@ mod process;
 mod registrar;
 mod relay;
 mod scene;
+mod services;
 mod session;
 mod sipp;
 mod softphone;

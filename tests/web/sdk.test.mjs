@@ -593,6 +593,76 @@ test('has several calls, of which one is active, and swaps them', async () => {
   assert.equal((await refused(client.swap())).name, 'wrong_state');
 });
 
+test('transfers to somebody and to the party of another call, and says how it goes', async () => {
+  const { client, socket } = await signIn();
+  const call = await talking(client, socket);
+  const heard = [];
+  call.on('transfer', ({ state, code }) => heard.push([state, code]));
+  const failed = refused(call.transfer('carol'));
+  assert.deepEqual([socket.asked('transfer').to, socket.asked('transfer').with], ['carol', undefined]);
+  socket.say({ type: 'transferring', seq: 10, call: call.id, code: 180 });
+  socket.refuse('transfer', 'busy', 486);
+  assert.deepEqual([(await failed).name, call.state], ['busy', 'answered']);
+  const other = await talking(client, socket, 'dave');
+  const done = call.transfer(other);
+  assert.equal(socket.asked('transfer').with, other.id);
+  socket.ok('transfer');
+  await done;
+  assert.deepEqual(heard, [['transferring', 180], ['failed', 486], ['transferred', 200]]);
+  socket.say({ type: 'ended', seq: 20, call: call.id, reason: 'transferred', code: 0 });
+  assert.equal((await call.ended).reason, 'transferred');
+  // And is transferred.
+  socket.say({ type: 'party', seq: 21, call: other.id, party: { user: 'erin', host: '', display: '' } });
+  assert.deepEqual([other.party.user, other.state], ['erin', 'answered']);
+});
+
+test('sends and hears texts, in a call and outside of one', async () => {
+  const { client, socket } = await signIn();
+  const sent = client.message('bob', 'hello');
+  const { to, body, content_type } = socket.asked('message');
+  assert.deepEqual([to, body, content_type], ['bob', 'hello', 'text/plain']);
+  socket.ok('message');
+  await sent;
+  const heard = [];
+  client.on('message', ({ from, body }) => heard.push([from.user, body]));
+  socket.say({ type: 'message', seq: 1, from: { user: 'bob', host: '', display: '' }, content_type: 'text/plain', body: 'hi' });
+  const call = await talking(client, socket);
+  call.on('message', ({ body }) => heard.push([call.id, body]));
+  socket.say({ type: 'message', seq: 20, call: call.id, content_type: 'text/plain', body: 'within' });
+  assert.deepEqual(heard, [['bob', 'hi'], [call.id, 'within']]);
+  const within = refused(call.message('x'));
+  assert.equal(socket.asked('message').call, call.id);
+  socket.refuse('message', 'not_acceptable', 415);
+  assert.equal((await within).code, 415);
+});
+
+test('subscribes, hears news, also unasked ones, and the end', async () => {
+  const { client, socket } = await signIn();
+  const asked = client.subscribe('message-summary');
+  const { watch: id, event, to } = socket.asked('subscribe');
+  assert.deepEqual([event, to], ['message-summary', undefined]);
+  socket.ok('subscribe');
+  const watch = await asked;
+  const heard = [];
+  watch.on('notify', ({ mwi }) => heard.push(mwi));
+  client.on('notify', ({ mwi }) => heard.push(['unasked', mwi.new]));
+  const news = { event: 'message-summary', content_type: 'application/simple-message-summary', body: 'x' };
+  socket.say({ type: 'notify', seq: 1, watch: id, ...news, mwi: { waiting: true, new: 2, old: 0 } });
+  socket.say({ type: 'notify', seq: 2, ...news, mwi: { waiting: true, new: 3, old: 0 } });
+  assert.deepEqual(heard, [{ waiting: true, new: 2, old: 0 }, ['unasked', 3]]);
+  watch.on('ended', ({ reason }) => heard.push(reason));
+  socket.say({ type: 'unsubscribed', seq: 3, watch: id, reason: 'not_supported' });
+  assert.equal(heard[2], 'not_supported');
+  const refusedOne = refused(client.subscribe('dialog', 'bob'));
+  assert.equal(socket.asked('subscribe').to, 'bob');
+  socket.refuse('subscribe', 'too_many');
+  assert.equal((await refusedOne).name, 'too_many');
+  const second = client.subscribe('presence', 'bob');
+  socket.ok('subscribe');
+  (await second).close();
+  assert.equal(socket.asked('unsubscribe').watch, (await second).id);
+});
+
 test('is under 15 kB, compressed', () => {
   const size = gzipSync(readFileSync(new URL('../../src/web/sdk/bridgehead.js', import.meta.url)), { level: 9 }).length;
   assert.ok(size < 15_000, `${size} bytes`);

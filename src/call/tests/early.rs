@@ -15,6 +15,7 @@ impl Bench {
     fn trunk_dials_reliably(&mut self, offer: Option<&str>) -> (LegId, Dial) {
         let leg = self.leg(Side::Sip);
         self.event(Event::Incoming(Box::new(Incoming {
+            replaces: None,
             leg,
             source: Source::Trunk(TrunkId(0)),
             identity: None,

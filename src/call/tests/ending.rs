@@ -314,6 +314,7 @@ fn hops_routes_and_strangers_are_refused_with_their_own_codes() {
             data: Vec::new(),
             carried: Box::default(),
             reliable: false,
+            replaces: None,
         };
         bench.event(Event::Incoming(Box::new(incoming)));
         bench.takes_end(leg).code
@@ -433,6 +434,7 @@ fn a_leg_that_comes_in_twice_is_one_call() {
         data: Vec::new(),
         carried: Box::default(),
         reliable: false,
+        replaces: None,
     };
     bench.event(Event::Incoming(Box::new(incoming)));
     bench.quiet();

@@ -376,6 +376,7 @@ fn a_browser_user_who_brings_a_sip_identity_calls_at_its_trunk_as_that() {
         data: Vec::new(),
         carried: Box::default(),
         reliable: false,
+        replaces: None,
     })));
     assert!(matches!(bench.next_leg(), Command::Progress { code: 0, .. }));
     let dial = bench.dialled();

@@ -8,9 +8,11 @@ mod flow;
 mod phones;
 mod policy;
 mod pulse;
+mod redirect;
 mod route;
 mod storm;
 mod talk;
+mod transfer;
 
 use super::*;
 use crate::base::{Key, LegId, Machine, Map, Mint, Now, PeerId, Random, ShardId, Side};
@@ -227,7 +229,9 @@ impl Bench {
                         && self.agreed[leg].formats.iter().any(|f| f.codec.name == "telephone-event")
                 );
             }
-            media::Command::Path { leg, .. } | media::Command::Keys { leg, .. } => {
+            media::Command::Path { leg, .. }
+            | media::Command::Keys { leg, .. }
+            | media::Command::Play { leg, .. } => {
                 assert!(self.media_sides.contains_key(leg));
             }
             media::Command::Ask { leg } => {
@@ -288,6 +292,7 @@ impl Bench {
             data: vec![("X-Case".into(), "7".into())],
             carried: Box::default(),
             reliable: false,
+            replaces: None,
         })));
         leg
     }
@@ -425,6 +430,9 @@ fn session_of(command: &Command) -> Option<&Session> {
         | Command::Named { .. }
         | Command::Told { .. }
         | Command::Inform { .. }
+        | Command::Transfer { .. }
+        | Command::Redirect { .. }
+        | Command::Refer { .. }
         | Command::End { .. } => None,
     }
 }

@@ -210,6 +210,7 @@ fn a_browser_is_not_told_who_calls_in_private() {
     let mut carried = Box::<crate::leg::Carried>::default();
     carried.privacy = Privacy { id: true, ..Privacy::default() };
     bench.event(Event::Incoming(Box::new(Incoming {
+        replaces: None,
         leg,
         source: Source::Trunk(TrunkId(0)),
         identity: None,

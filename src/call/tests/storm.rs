@@ -141,6 +141,7 @@ impl Storm {
             data: Vec::new(),
             carried: Box::default(),
             reliable: false,
+            replaces: None,
         };
         self.bench.event(Event::Incoming(Box::new(incoming)));
     }

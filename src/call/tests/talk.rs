@@ -338,3 +338,29 @@ fn a_ringing_browser_is_told_to_talk_and_has_its_data() {
     bench.inform(phone, key('1', false));
     bench.quiet();
 }
+
+#[test]
+fn a_held_phone_hears_music_where_that_is_wished_until_it_is_resumed() {
+    let mut bench = Bench::with(Config { hold_music: true, ..config() }, 1);
+    let (leg, phone) = web_talks(&mut bench);
+    let played = |bench: &mut Bench| -> Vec<(LegId, bool)> {
+        let play = |command| match command {
+            media::Command::Play { leg, on } => Some((leg, on)),
+            _ => None,
+        };
+        bench.media.drain(..).filter_map(play).collect()
+    };
+    assert_eq!(played(&mut bench), []);
+    bench.hold(leg, true);
+    bench.takes_offer(phone);
+    assert_eq!(played(&mut bench), [], "not before it knows");
+    bench.accepted(phone, &sip_sdp("0 101", "a=recvonly\r\n"));
+    assert!(bench.takes_hold(leg).1.is_ok());
+    assert_eq!(played(&mut bench), [(phone, true)]);
+    bench.hold(leg, false);
+    assert_eq!(played(&mut bench), [(phone, false)]);
+    bench.takes_offer(phone);
+    bench.accepted(phone, &sip_sdp("0 101", ""));
+    assert!(bench.takes_hold(leg).1.is_ok());
+    assert_eq!(played(&mut bench), []);
+}

@@ -72,6 +72,10 @@ impl Pair {
                     sip::Output::Connect { .. } => panic!("over UDP there is nothing to connect"),
                     sip::Output::Strikes { .. } | sip::Output::Ban { .. } => {}
                     sip::Output::Event(event) => self.events.push(event),
+                    sip::Output::Paged { .. }
+                    | sip::Output::Page { .. }
+                    | sip::Output::Watched { .. }
+                    | sip::Output::Waiting { .. } => {}
                     sip::Output::Registered { account, state, .. } => {
                         self.registered.push((account, state.is_ok()));
                     }
@@ -108,6 +112,7 @@ impl Pair {
             data: Vec::new(),
             carried: Box::default(),
             late: false,
+            referral: None,
         }))));
         leg
     }

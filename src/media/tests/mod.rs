@@ -2,6 +2,7 @@
 
 mod calls;
 mod latching;
+mod music;
 mod ports;
 mod rtcp;
 mod safety;

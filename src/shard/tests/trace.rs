@@ -18,6 +18,7 @@ fn incoming(mint: &mut Mint, key: &str) -> Incoming {
         data: Vec::new(),
         carried: Box::default(),
         reliable: false,
+        replaces: None,
     }
 }
 

@@ -272,6 +272,7 @@ fn limits_and_states_are_held() {
         data: Vec::new(),
         carried: Box::default(),
         late: false,
+        referral: None,
     };
     desk.command(Command::Dial(Box::new(dial)));
     assert_eq!(desk.ended(), (other, Cause::Failed.into()));

@@ -3,6 +3,7 @@
 
 mod attack;
 mod control;
+mod errand;
 mod exchange;
 mod flow;
 mod resume;
@@ -217,6 +218,7 @@ impl Desk {
             data: vec![("X-Case".into(), "7".into())],
             carried: Box::default(),
             late: false,
+            referral: None,
         })));
         leg
     }

@@ -66,6 +66,7 @@ impl Stack {
             change: Change::Idle,
             able: Able::default(),
             clock: Clock::default(),
+            refer: super::super::refer::Refer::default(),
             words: Words::default(),
             open: 0,
             timers: [None; TICKS],

@@ -316,6 +316,7 @@ fn control_bytes_of_a_dialled_name_reach_no_message() {
         data: vec![("X-Evil".into(), "a\r\nEvil: 1".into()), ("Via".into(), "x".into())],
         carried: Box::default(),
         late: false,
+        referral: None,
     };
     net.command(0, Command::Dial(Box::new(dial)));
     net.run(seconds(1));
@@ -386,6 +387,7 @@ fn a_caller_host_that_is_none_gives_way_to_the_trunks() {
         data: Vec::new(),
         carried: Box::default(),
         late: false,
+        referral: None,
     };
     net.command(0, Command::Dial(Box::new(dial)));
     net.run(seconds(1));

@@ -29,7 +29,7 @@ fn odd_requests_get_the_status_that_says_why() {
             "Unsupported: precondition\r\n",
         ),
         (request("SUBSCRIBE", "z9hG4bK4", ""), 405, "Allow: INVITE"),
-        (request("MESSAGE", "z9hG4bK4", ""), 405, "Allow: INVITE"),
+        (request("MESSAGE", "z9hG4bK4", ""), 404, ""),
         (request("REGISTER", "z9hG4bK4", ""), 405, "Allow: INVITE"),
         (request("FROB", "z9hG4bK5", ""), 501, "Allow: INVITE"),
         (request("BYE", "z9hG4bK6", ""), 481, ""),

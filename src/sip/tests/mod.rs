@@ -4,12 +4,14 @@ mod calls;
 mod carried;
 mod carriers;
 mod changes;
+mod errands;
 mod hostile;
 mod inform;
 mod links;
 mod lossy;
 mod phones;
 mod policy;
+mod refers;
 mod registers;
 mod reliable;
 mod script;
@@ -54,6 +56,7 @@ pub struct Node {
     pub at: SocketAddr,
     pub shards: Vec<Stack>,
     pub events: Vec<Event>,
+    pub errands: Vec<Output>,
     pub registered: Vec<(words::Account, Result<(), Reason>)>,
     pub named: Vec<(LegId, String)>,
     /// Connections that were asked for, and the names that certificates must have.
@@ -139,8 +142,18 @@ impl Net {
             })
             .collect();
         let (events, registered, connects) = (Vec::new(), Vec::new(), Vec::new());
+        let errands = Vec::new();
         let mint = Mint::new(ShardId(0), true);
-        self.nodes.push(Node { at: at(own), shards, events, registered, named: Vec::new(), connects, mint });
+        self.nodes.push(Node {
+            at: at(own),
+            shards,
+            events,
+            errands,
+            registered,
+            named: Vec::new(),
+            connects,
+            mint,
+        });
     }
 
     pub fn stack(&mut self, node: usize) -> &mut Stack {
@@ -182,6 +195,10 @@ impl Net {
                     Output::Event(Event::Named { leg, session }) => {
                         self.nodes[node].named.push((leg, session.to_string()));
                     }
+                    output @ (Output::Paged { .. }
+                    | Output::Page { .. }
+                    | Output::Watched { .. }
+                    | Output::Waiting { .. }) => self.nodes[node].errands.push(output),
                     Output::Event(event) => self.nodes[node].events.push(event),
                     Output::Strikes { .. } | Output::Ban { .. } => {}
                     Output::Registered { account, state, .. } => {
@@ -258,6 +275,7 @@ impl Net {
     pub fn dial_of(leg: LegId, account: Option<&str>) -> Dial {
         let party = |user: &str| Party { user: user.into(), ..Party::default() };
         Dial {
+            referral: None,
             leg,
             target: Target::Trunk(TrunkId(0)),
             caller: Party { display: "Al \"x\"".into(), ..party("alice") },
@@ -394,6 +412,9 @@ fn name(event: &Event) -> String {
         Event::Named { .. } => "Named".into(),
         Event::Told { receipt, outcome, .. } => format!("Told {receipt} {}", outcome.is_ok()),
         Event::Inform { notice, .. } => format!("Inform {notice:?}"),
+        Event::Redirected { code, to, .. } => format!("Redirected {code} {}", to.len()),
+        Event::Transfer { transfer, .. } => format!("Transfer {}", transfer.to.user),
+        Event::Referred { stage, .. } => format!("Referred {stage:?}"),
         Event::Ended { reason, .. } => format!("Ended {} {}", reason.cause.name(), reason.code),
     }
 }

@@ -163,6 +163,7 @@ fn calling(net: &mut Net) -> (LegId, LegId, String) {
     assert!(matches!(incoming.source, Source::Phone(Phone { trunk: TrunkId(0), web: false, .. })));
     let leg = net.nodes[0].mint.leg(Side::Sip);
     let dial = Dial {
+        referral: None,
         leg,
         target: Target::Trunk(TrunkId(0)),
         caller: incoming.caller.clone(),
@@ -319,6 +320,7 @@ fn a_call_to_our_contact_goes_down_the_flow() {
     assert_eq!((party.user.as_str(), phone.web), ("al", false));
     let leg = net.nodes[0].mint.leg(Side::Sip);
     let dial = Dial {
+        referral: None,
         leg,
         target: Target::Phone(phone),
         caller: incoming.caller.clone(),
@@ -417,6 +419,7 @@ fn a_lost_connection_loses_its_phones_at_once_and_pending_calls_hear_430() {
     assert!(phone.web);
     let leg = net.nodes[0].mint.leg(Side::Sip);
     let dial = Dial {
+        referral: None,
         leg,
         target: Target::Phone(phone),
         caller: incoming.caller.clone(),
@@ -490,6 +493,7 @@ fn a_user_whose_secret_is_held_proves_itself_to_us_and_we_to_the_server() {
     let incoming = net.incoming(0).clone();
     let leg = net.nodes[0].mint.leg(Side::Sip);
     let dial = Dial {
+        referral: None,
         leg,
         target: Target::Trunk(TrunkId(0)),
         caller: incoming.caller.clone(),

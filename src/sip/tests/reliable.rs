@@ -15,9 +15,9 @@ fn progress(net: &mut Net, leg: LegId, code: u16, answer: Option<u64>) {
 #[test]
 fn an_invite_says_what_it_knows_and_requires() {
     for (policy, supported, require) in [
-        (Reliability::Off, "timer, 199", ""),
-        (Reliability::Supported, "timer, 199, 100rel", ""),
-        (Reliability::Required, "timer, 199, 100rel", "100rel"),
+        (Reliability::Off, "timer, 199, replaces", ""),
+        (Reliability::Supported, "timer, 199, 100rel, replaces", ""),
+        (Reliability::Required, "timer, 199, 100rel, replaces", "100rel"),
     ] {
         let mut net = Net::scripted(|config| config.trunks[0].reliable = policy);
         let (_, invite) = dialled(&mut net);

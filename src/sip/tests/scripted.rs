@@ -294,7 +294,7 @@ fn requests_in_a_dialog_are_answered_as_they_deserve() {
         (11, "INFO", "", "", 200),
         (12, "INFO", "", "x", 415),
         (13, "INFO", "Info-Package: foo\r\n", "x", 469),
-        (14, "REFER", "", "", 405),
+        (14, "REFER", "", "", 400),
         (15, "FROB", "", "", 501),
         (16, "PRACK", "RAck: 1 1 INVITE\r\n", "", 481),
         (17, "INVITE", "Require: frob\r\n", "", 420),

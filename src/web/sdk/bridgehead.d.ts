@@ -9,6 +9,7 @@ export class BridgeheadError extends Error {
 /** Why a call ended or was refused: the gateway's stable names. */
 export type Cause =
   | 'hangup'
+  | 'transferred'
   | 'cancelled'
   | 'answered_elsewhere'
   | 'busy'
@@ -106,10 +107,30 @@ export interface CallEvents {
   dtmf: { digit: string; duration: number };
   /** The other party tells something (SIP INFO). */
   info: { contentType: string; body: string };
+  /** The other party sends a text (SIP MESSAGE). */
+  message: Text;
+  /** A transfer that this page asked for: `code` is what the third party's phone says. */
+  transfer: { state: 'transferring' | 'transferred' | 'failed'; code: number; error?: BridgeheadError };
+  /** The other party is somebody else from now on: it was transferred, or somebody took its place. */
+  party: Party;
   control: Control;
   /** How the call sounds, where that changed. */
   quality: Quality;
 }
+
+export interface Text {
+  contentType: string;
+  body: string;
+}
+
+/** What is told of a subscription. */
+export interface News extends Text {
+  event: EventPackage;
+  /** Of `message-summary`: whether messages wait, and how many voice messages are new and old. */
+  mwi: { waiting: boolean; new: number; old: number } | null;
+}
+
+export type EventPackage = 'message-summary' | 'dialog' | 'presence';
 
 /** How a call sounds: in plain words, and as an estimated opinion from 1 to 4.5. */
 export interface Quality {
@@ -169,6 +190,8 @@ export class Call extends Emitter<CallEvents> {
   readonly media: MediaState;
   readonly from: Party;
   readonly to: string;
+  /** The other party, which a transfer changes. */
+  readonly party: Party;
   /** Headers that came with the call, of those that the operator lets through. */
   readonly data: Record<string, string>;
   readonly muted: boolean;
@@ -200,10 +223,18 @@ export class Call extends Emitter<CallEvents> {
   /** Presses keys: `0-9A-D*#`, and `,` for a pause of two seconds. Resolves when the last one is out. */
   dtmf(digits: string, options?: KeyOptions): Promise<void>;
   /**
-   * Tells the other party something (SIP INFO): a form, JSON or text of at most 8192 bytes. Resolves when it has taken it;
+   * Tells the other party something (SIP INFO): a form, JSON, text, or octets in base64, of at most 8192 bytes. Resolves when it has taken it;
    * rejects by its refusal (`not_acceptable`, `no_answer`, …), with its SIP code.
    */
   info(contentType: string, body: string): Promise<void>;
+  /** Sends a text (SIP MESSAGE) of at most 8192 bytes. Resolves when the other party has taken it. */
+  message(body: string, options?: { type?: string }): Promise<void>;
+  /**
+   * Connects the other party with whom `to` names, or with the other party of another answered call. Resolves when it is:
+   * this call, and the other one, end with `transferred`. Rejects where it can't be (`busy`, `no_answer`, `declined`, …):
+   * the call goes on as it was.
+   */
+  transfer(to: string | Call): Promise<void>;
   /** An ICE restart. Done without being asked when the sound breaks off. */
   restart(): Promise<void>;
   stats(): Promise<CallStats>;
@@ -214,7 +245,18 @@ export class Call extends Emitter<CallEvents> {
   takeover(options?: MediaOptions): Promise<void>;
 }
 
+/** Something that the SIP server tells of, until `close`. A page that was reloaded subscribes again. */
+export interface Subscription extends Emitter<{ notify: News; ended: { reason: string } }> {
+  readonly id: string;
+  readonly event: EventPackage;
+  close(): void;
+}
+
 export interface ClientEvents {
+  /** Somebody sends a text (SIP MESSAGE), outside of a call. */
+  message: Text & { from: Party };
+  /** Messages wait, as the SIP server tells unasked. */
+  notify: News;
   incoming: Call;
   registered: undefined;
   unregistered: { reason: ErrorName; code: number };
@@ -269,6 +311,10 @@ export class Bridgehead extends Emitter<ClientEvents> {
   unregister(): Promise<void>;
   /** Calls a user, a number or a SIP URI. Returns at once, so that no event can be missed. */
   dial(to: string, options?: MediaOptions & { attach?: Record<string, string> }): Call;
+  /** Sends a text (SIP MESSAGE) of at most 8192 bytes. Resolves when it was taken. */
+  message(to: string, body: string, options?: { type?: string }): Promise<void>;
+  /** Asks to be told of something, of oneself or of `to`. Resolves when the gateway has taken it on; news come as `notify`. */
+  subscribe(event: EventPackage, to?: string): Promise<Subscription>;
   /** Holds the active call and resumes another: the one given, else the first that is on hold. */
   swap(to?: Call): Promise<Call>;
   /** Hangs up every call and signs out. */

@@ -137,6 +137,8 @@ export class Call extends Emitter {
     this.from = from;
     /** @readonly @type {string} */
     this.to = to;
+    /** The other party, which a transfer changes. */
+    this.party = direction === 'incoming' ? from : { user: to, host: '', display: '' };
     /** Headers that came with the call. @readonly @type {Record<string, string>} */
     this.data = data;
     /** There from the start and filled when sound comes: attach it to an audio element at once. @readonly */
@@ -301,6 +303,23 @@ export class Call extends Emitter {
     await this.#line.request('info', { call: this.id, content_type: contentType, body });
   }
 
+  /** Sends a text. */
+  async message(body, { type = 'text/plain' } = {}) {
+    await this.#line.request('message', { call: this.id, content_type: type, body });
+  }
+
+  /** Connects the other party with somebody, or with that of another call. @param {string | Call} to */
+  async transfer(to) {
+    const where = to instanceof Call ? { with: to.id } : { to: String(to) };
+    try {
+      await this.#line.request('transfer', { call: this.id, ...where });
+      this[TELL]('transfer', { state: 'transferred', code: 200 });
+    } catch (error) {
+      this[TELL]('transfer', { state: 'failed', code: error.code, error });
+      throw error;
+    }
+  }
+
   /** Finds a new way through the network (an ICE restart). Done without being asked when the sound breaks off. */
   restart() {
     return this.#step(async () => {
@@ -430,6 +449,16 @@ export class Call extends Emitter {
         break;
       case 'info':
         this[TELL]('info', { contentType: message.content_type, body: message.body });
+        break;
+      case 'message':
+        this[TELL]('message', { contentType: message.content_type, body: message.body });
+        break;
+      case 'transferring':
+        this[TELL]('transfer', { state: type, code: message.code });
+        break;
+      case 'party':
+        this.party = message.party;
+        this[TELL]('party', this.party);
         break;
       case 'control':
         this.#onControl(message.action);
@@ -700,7 +729,7 @@ class PollWay {
     );
     // The answer to these comes when the far side has decided; a hang-up must not wait for that.
     if (message.type === 'info') this.#told = done;
-    else if (message.type !== 'update') this.#queue = done;
+    else if (!['update', 'transfer', 'message'].includes(message.type)) this.#queue = done;
   }
 
   /** Nothing more is heard; nothing more is said but a farewell. */
@@ -1027,6 +1056,7 @@ export class Bridgehead extends Emitter {
   #calls = new Map();
   /** @type {Set<Call>} incoming calls that no listener has heard of yet */
   #unheard = new Set();
+  #watches = new Map();
   #autoHold = false;
   #closed = false;
   #line;
@@ -1167,6 +1197,25 @@ export class Bridgehead extends Emitter {
     return call;
   }
 
+  /** Sends a text. */
+  async message(to, body, { type = 'text/plain' } = {}) {
+    await this.#link.request('message', { to: String(to), content_type: type, body });
+  }
+
+  /** Asks to be told of something: SIP SUBSCRIBE. */
+  async subscribe(event, to) {
+    const id = newId();
+    const ask = () => this.#link.request('subscribe', { watch: id, event, to });
+    const close = () => this.#watches.delete(id) && this.#link.request('unsubscribe', { watch: id }).catch(() => {});
+    const watch = Object.assign(new Emitter(), { id, event, ask, close });
+    this.#watches.set(id, watch);
+    await ask().catch((error) => {
+      this.#watches.delete(id);
+      throw error;
+    });
+    return watch;
+  }
+
   /** Hangs up every call and signs out. */
   close() {
     if (this.#closed) return;
@@ -1213,6 +1262,7 @@ export class Bridgehead extends Emitter {
   #onGone() {
     const error = lost('session over');
     for (const call of this.calls) call[END]({ reason: error.name, code: 0, error });
+    for (const { ask } of this.#watches.values()) ask().catch(() => {});
     if (!this.registered) return;
     this.registered = false;
     this.#link.request('register').catch(({ name, code }) => this.#closed || this[TELL]('unregistered', { reason: name, code }));
@@ -1232,6 +1282,16 @@ export class Bridgehead extends Emitter {
       case 'incoming':
         this.#onIncoming(message);
         break;
+      case 'notify':
+        (this.#watches.get(message.watch) ?? this)[TELL]('notify', { event: message.event, contentType: message.content_type, body: message.body, mwi: message.mwi ?? null });
+        break;
+      case 'unsubscribed':
+        this.#watches.get(message.watch)?.[TELL]('ended', { reason });
+        this.#watches.delete(message.watch);
+        break;
+      case 'message':
+        if (!message.call) return void this[TELL]('message', { from: message.from, contentType: message.content_type, body: message.body });
+      // One of a call.
       default:
         this.#calls.get(message.call)?.[HANDLE](type, message);
     }
