@@ -542,8 +542,9 @@ impl Machine for Stack {
 
     fn handle_input(&mut self, now: Now, input: Input<'_>) {
         match input {
+            // Behind one NAT a phone is not to be held to what its neighbours do.
             Input::Message { flow, .. } | Input::Broken { flow, .. }
-                if self.is_banned(now, flow.remote.ip()) => {}
+                if !self.is_phone(&flow) && self.is_banned(now, flow.remote.ip()) => {}
             Input::Message { flow, data } => self.on_message(now, flow, data),
             Input::Strikes { source, count } => self.on_strikes(now, source, count),
             Input::Banned { source } => self.bans.ban(now, source, &self.config.banning),

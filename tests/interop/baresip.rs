@@ -121,6 +121,8 @@ impl Baresip {
             .ok()?
             .flatten()
             .map(|entry| entry.path())
-            .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("-dec.wav")))
+            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("-dec.wav")))
+            // Of several calls the last.
+            .max_by_key(|path| fs::metadata(path).and_then(|file| file.modified()).ok())
     }
 }

@@ -17,6 +17,11 @@ impl Stack {
         self.phones.len()
     }
 
+    /// Whether a phone is registered by this flow.
+    pub(in crate::sip) fn is_phone(&self, flow: &Flow) -> bool {
+        self.phones.on_flow(flow).next().is_some()
+    }
+
     /// A phone is due: to be reminded of, to be given up, or to be forgotten.
     pub(in crate::sip) fn on_phone_due(&mut self, now: Now, key: PhoneKey) {
         let config = self.config.clone();

@@ -116,7 +116,7 @@ impl Stack {
         if request.method == Method::Register {
             return self.on_phone_register(now, request, phones);
         }
-        let known = self.phones.on_flow(&request.flow).next().is_some();
+        let known = self.is_phone(&request.flow);
         match request.method {
             _ if !known => self.rebuff(now, request),
             Method::Invite => self.on_phone_invite(now, request, phones),
@@ -130,7 +130,7 @@ impl Stack {
 
     fn on_phone_register(&mut self, now: Now, request: &Request<'_, '_>, phones: &super::Phones) {
         let (message, flow) = (request.message, request.flow);
-        let stranger = self.phones.on_flow(&flow).next().is_none();
+        let stranger = !self.is_phone(&flow);
         if stranger {
             let caps = super::super::Caps { rebuffs: phones.pace, ..self.config.caps };
             if !self.phones.strikes.may_answer(now, flow.remote.ip(), &caps) {
@@ -186,6 +186,9 @@ impl Stack {
             Verdict::Stale => Err(true),
             Verdict::Wrong => {
                 self.counters.phones_unauthorised += 1;
+                if !relay::credentials(request.message).is_empty() {
+                    self.strike(now, &request.flow);
+                }
                 Err(false)
             }
         }

@@ -557,3 +557,16 @@ fn too_many_phones_and_too_eager_strangers_are_counted() {
     net.run(Duration::from_millis(100));
     assert_eq!(net.stack(0).counters().phones_throttled, 4);
 }
+
+#[test]
+fn a_phone_is_heard_though_its_neighbour_behind_the_nat_is_banned() {
+    let mut net = net();
+    registered(&mut net, 3600);
+    net.input(0, 0, Input::Banned { source: at(PHONE).ip() });
+    net.inject(PHONE, 0, &register(2, 3600, ""));
+    got(&mut net, PHONE, "SIP/2.0 200");
+    let neighbour = "203.0.113.9:50000";
+    net.inject(neighbour, 0, &register(1, 3600, "").replace("reg", "other"));
+    nothing(&mut net, neighbour, "");
+    nothing(&mut net, B, "REGISTER");
+}
