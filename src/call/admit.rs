@@ -4,7 +4,6 @@ use super::agree;
 use super::calls::Calls;
 use super::config::Config;
 use super::core::{Core, Timer};
-use super::finish::to_caller;
 use super::half::Half;
 use super::limits::{Full, Held};
 use super::route::{Asked, Route, RouteTo};
@@ -258,7 +257,8 @@ impl Calls {
         };
         if let RouteTo::Reject(reason) = found.to {
             self.core.counters.refused_route += 1;
-            return Err(if incoming.leg.side() == Side::Sip { to_caller(reason) } else { reason });
+            // As the operator says: it is no other server's answer.
+            return Err(reason);
         }
         let route = found.route.and_then(|n| config.routes.get(n));
         let mut dialled = callee.clone();

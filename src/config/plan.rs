@@ -303,7 +303,7 @@ fn webrtc_of(file: &File, shards: u8, identity: webrtc::Identity) -> webrtc::Con
             Dtls::V12 => webrtc::Dtls::V12,
             Dtls::V13 => webrtc::Dtls::V13,
         },
-        peers: 2 * share(file.limits.calls, shards),
+        peers: 2 * share(file.limits.calls + file.limits.emergency_calls, shards),
         ..webrtc::Config::new(identity, Vec::new())
     }
 }
@@ -315,7 +315,8 @@ fn media_of(file: &File) -> media::Config {
             ports: file.media.rtp_ports.clone(),
             shared: file.trunk.iter().any(|trunk| trunk.shared_rtp_ports),
         }],
-        legs: 2 * file.limits.calls as usize,
+        // Emergency calls come on top of all others.
+        legs: 2 * (file.limits.calls + file.limits.emergency_calls) as usize,
         // A file that can't be read was an error when the configuration was checked.
         music: hold_music(file.calls.hold_music.get_ref()).ok().flatten().map(Arc::new),
         ..media::Config::default()

@@ -103,7 +103,7 @@ fn count(counts: &mut Map<IpAddr, u32>, source: IpAddr, more: u32, banning: &Ban
 impl Stack {
     /// Whether nothing that comes from this address is heard.
     pub fn is_banned(&mut self, now: Now, source: IpAddr) -> bool {
-        let banned = self.bans.has(now, source);
+        let banned = self.bans.has(now, source) && !self.config.trunks.iter().any(|it| it.is_source(source));
         self.counters.banned += u64::from(banned);
         banned
     }
@@ -115,7 +115,7 @@ impl Stack {
         }
         let source = flow.remote.ip();
         if let Some(count) = self.bans.strike(now, source, &self.config.banning) {
-            self.out.push_back(Output::Strikes { source, count });
+            self.out.push_back(Output::Strikes { source: whole(source), count });
         }
     }
 

@@ -183,7 +183,8 @@ impl Telling<'_> {
         let mut headers = Vec::new();
         if self.trust.to {
             self.assert(carried, &mut headers);
-            for place in carried.past.iter().filter(|_| !carried.privacy.history || carried.privacy.none) {
+            let open = !carried.privacy.history || carried.privacy.none;
+            for place in carried.past.iter().filter(|place| open && !place.private) {
                 headers.push((header_of(place.told), self.place(place)));
             }
         }

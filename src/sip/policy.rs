@@ -20,7 +20,8 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// What its codes mean.
     pub reasons: Reasons,
-    /// The methods that it may send, beside ACK, BYE and CANCEL; all that we do where empty.
+    /// The methods that it may send, beside ACK, BYE, CANCEL, PRACK and UPDATE, of which calls are made; all that we do
+    /// where empty.
     pub methods: Vec<String>,
     /// The longest body that it may send, in bytes.
     pub max_body: usize,
@@ -133,9 +134,12 @@ impl Stack {
     pub(super) fn is_barred(&mut self, request: &Request<'_, '_>, trunk: TrunkId) -> bool {
         let Some(policy) = self.trunk_policy(trunk) else { return false };
         let ends = matches!(request.method, Method::Ack | Method::Bye | Method::Cancel);
+        // What a call is made of, whose Allow and 100rel we wrote ourselves.
+        let carries = ends || matches!(request.method, Method::Prack | Method::Update);
         let method = request.method.as_str();
-        let long = request.message.body().len() > policy.max_body;
-        if ends || policy.methods.is_empty() || policy.methods.iter().any(|known| known == method) {
+        // What ends a call is never refused.
+        let long = !ends && request.message.body().len() > policy.max_body;
+        if carries || policy.methods.is_empty() || policy.methods.iter().any(|known| known == method) {
             if long {
                 self.counters.long_bodies += 1;
                 self.refuse(request, 413, &[]);
@@ -143,7 +147,8 @@ impl Stack {
             return long;
         }
         let known = |method: &&str| {
-            matches!(*method, "ACK" | "BYE" | "CANCEL") || policy.methods.iter().any(|m| m == method)
+            matches!(*method, "ACK" | "BYE" | "CANCEL" | "PRACK" | "UPDATE")
+                || policy.methods.iter().any(|m| m == method)
         };
         let allow = ALLOW.split(", ").filter(known).collect::<Vec<_>>().join(", ");
         self.counters.barred_methods += 1;

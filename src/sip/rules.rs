@@ -208,7 +208,7 @@ pub(super) fn on_way_in(
         for line in message.iter().filter(|line| wanted(line.name.as_str()) && !except(line.name.as_str())) {
             let value = unfolded(line.value);
             // A location in the body is named by a word that looks like a place (RFC 6442 section 4.1).
-            let body = line.name == Name::Other("Geolocation") && value.starts_with("<cid:");
+            let body = line.name == Name::Other("Geolocation") && is_in_body(&value);
             if !body && places.get_or_init(|| Places::of(message)).are_named_in(&value) {
                 left.hidden += 1;
             } else {
@@ -296,7 +296,7 @@ impl Places {
         let lower = value.to_ascii_lowercase();
         let of_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':');
         lower.split(|c| !of_host(c)).any(|word| {
-            let word = word.trim_matches(['.', ':', '-']);
+            let word = word.trim_matches(['.', '-']);
             // With or without a port.
             let alone = word.rsplit_once(':').map_or(word, |(host, _)| host);
             [word, alone].into_iter().any(|word| match word.parse::<IpAddr>() {
@@ -305,6 +305,16 @@ impl Places {
             })
         })
     }
+}
+
+/// Whether all that a Geolocation names are parts of the body.
+fn is_in_body(value: &str) -> bool {
+    sip_codec::split_list(value).all(|place| place.starts_with("<cid:"))
+}
+
+/// Whether a value names a place of the message's sender, or any address that only means something inside.
+pub(super) fn names_a_place(message: &Message<'_>, value: &str) -> bool {
+    Places::of(message).are_named_in(value)
 }
 
 /// An address that only means something within a network (RFC 1918, 3927, 4193, 6598).

@@ -73,7 +73,9 @@ impl Stack {
         let clean: String = dial.callee.user.chars().filter(|c| !c.is_control()).collect();
         let at = if clean.is_empty() { String::new() } else { format!("{}@", Escaped(&clean)) };
         let uri = format!("sip:{at}{}", trunk.domain);
-        let inherited = self.inherited(dial.with, &dial.callee.user);
+        // What a phone signed is for its own server alone: elsewhere it would give its password's digest away.
+        let at_home = config.phones.as_ref().is_some_and(|phones| phones.trunk == trunk_id);
+        let inherited = self.inherited(dial.with, &dial.callee.user).filter(|_| at_home);
         let uri = inherited.as_ref().and_then(|it| it.uri.clone()).unwrap_or(uri);
         let (identity, credentials) = self.signer(dial, trunk_id, inherited.as_ref());
         let name = identity.as_ref().map(|identity| identity.user.as_str());

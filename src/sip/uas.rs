@@ -160,6 +160,10 @@ impl Stack {
         for line in message.iter().filter(|line| self.config.attach.allows(line.name.as_str())) {
             // A fold is one space (RFC 3261 section 7.3.1).
             let value = line.value.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+            if super::rules::names_a_place(message, &value) {
+                self.counters.attach_refused += 1;
+                continue;
+            }
             let added = self.config.attach.add(&mut data, line.name.as_str(), &value);
             self.counters.attach_refused += u64::from(!added);
         }
@@ -189,8 +193,9 @@ impl Stack {
         // What a phone calls is its own business, never the trunk's.
         let credentials = trunk_config.credentials.clone().filter(|_| phone.is_none());
         let line = phone.map(|(phone, held)| {
-            let (uri, pass) =
-                (message.request_uri().unwrap_or_default().to_owned(), phones::credentials(message));
+            let uri = message.request_uri().unwrap_or_default().to_owned();
+            // Whom we authenticated ourselves signed for us.
+            let pass = if held { Vec::new() } else { phones::credentials(message) };
             Box::new(Line { phone: Some(phone), held, uri, pass, ..Line::default() })
         });
         let mut able = Able::default();

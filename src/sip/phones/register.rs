@@ -201,6 +201,10 @@ impl Stack {
         let values = self.phones.guard.challenges(now, &realm.unwrap_or_default(), source, stale);
         let name = if code == 401 { Name::WwwAuthenticate } else { Name::ProxyAuthenticate };
         let headers: Vec<_> = values.iter().map(|value| (name, value.as_str())).collect();
+        if request.method == Method::Register {
+            // Without one: whoever has shown nothing yet must not fill a table that trunks' calls share.
+            return self.answer_statelessly(request, code, &headers);
+        }
         // With a transaction, so that an INVITE's ACK finds it and a repeated request the same nonce.
         self.reply(now, request, code, &headers);
     }
@@ -448,7 +452,8 @@ impl Stack {
             return self.on_asking_challenge(now, flow, key, (message, code));
         }
         if code >= 300 {
-            let kept = [Name::MinExpires, Name::RetryAfter, Name::Warning];
+            // Not Warning: it names the server's host.
+            let kept = [Name::MinExpires, Name::RetryAfter];
             let headers = relay::copied(message, &kept);
             let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
             return self.end_asking(now, key, code, &headers);

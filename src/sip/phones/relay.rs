@@ -213,7 +213,12 @@ impl Stack {
 
     /// The phone's leg on whose behalf a leg's request went, and the phone's request.
     fn asker(&self, key: LegKey) -> Option<(LegKey, ServerId)> {
-        let phone = self.legs.get(key)?.line.as_ref()?.partner?;
+        let asked = self.legs.get(key)?;
+        // Another server's challenge is not the phone's to answer.
+        if self.config.phones.as_ref().is_none_or(|phones| phones.trunk != asked.trunk) {
+            return None;
+        }
+        let phone = asked.line.as_ref()?.partner?;
         let leg = self.legs.get(phone)?;
         let line = leg.line.as_ref().filter(|line| line.phone.is_some() && !line.held && !line.waits)?;
         let server = match &leg.state {
