@@ -63,6 +63,7 @@ fn config(ladders: bool) -> Config {
         realms: vec![Realm::new("bench", at(GATEWAY))],
         web_media: WebMedia { listen: Vec::new(), advertised: None, port: 0, buffer: 0 },
         http: Http { listen: None, ..Http::default() },
+        sip_tls: None,
         io_uring: false,
         caps: Caps::default(),
         trace: bridgehead::shard::TraceCaps { on: ladders, ..bridgehead::shard::TraceCaps::default() },
@@ -123,7 +124,7 @@ impl Bench {
     fn new(ladders: bool) -> Bench {
         let now = clock();
         let sip = SocketId::new(ShardId(0), 0, 0);
-        let place = SipPlace { socket: sip, realm: RealmId(0), advertised: at(GATEWAY) };
+        let place = SipPlace { socket: sip, realm: RealmId(0), advertised: at(GATEWAY), secure: None };
         let places = Places { web: Vec::new(), sip: vec![place] };
         let random = Random::from_number(7);
         let mut core = Core::new(now, ShardId(0), 1, Arc::new(config(ladders)), places, random);

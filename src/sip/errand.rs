@@ -193,7 +193,7 @@ fn refresh_after(seconds: u32, random: &mut Random) -> Duration {
 
 impl Stack {
     /// A user's errand at a trunk. `None` where there are too many.
-    fn begin(
+    fn begin_errand(
         &mut self,
         account: &Account,
         identity: Option<&Identity>,
@@ -241,7 +241,7 @@ impl Stack {
         receipt: u64,
     ) {
         let account = page.account.clone();
-        let begun = self.begin(&account, identity, trunk, What::Page { page, receipt });
+        let begun = self.begin_errand(&account, identity, trunk, What::Page { page, receipt });
         match begun {
             Some(id) if self.send_errand(now, id) => {}
             Some(id) => {
@@ -275,7 +275,7 @@ impl Stack {
             dialog: None,
             failures: 0,
         };
-        match self.begin(&account, identity, trunk, What::Watch(Box::new(watching))) {
+        match self.begin_errand(&account, identity, trunk, What::Watch(Box::new(watching))) {
             Some(id) => {
                 self.errands.by_number.insert(number, id);
                 self.subscribe(now, id);
