@@ -63,7 +63,7 @@ fn config(ladders: bool) -> Config {
         realms: vec![Realm::new("bench", at(GATEWAY))],
         web_media: WebMedia { listen: Vec::new(), advertised: None, port: 0, buffer: 0 },
         http: Http { listen: None, ..Http::default() },
-        sip_tls: None,
+        sip_tls: bridgehead::shard::SipTls::default(),
         io_uring: false,
         caps: Caps::default(),
         trace: bridgehead::shard::TraceCaps { on: ladders, ..bridgehead::shard::TraceCaps::default() },
