@@ -71,7 +71,7 @@ fn a_redirection_is_passed_to_a_sip_caller_and_refused_to_others() {
     bench.redirected(dial.leg, &[at("carol", "")]);
     match bench.next_leg() {
         Command::Redirect { leg, code, to } => {
-            assert_eq!((leg, code, to), (caller, 302, vec![at("carol", "")]))
+            assert_eq!((leg, code, to), (caller, 302, vec![at("carol", "")]));
         }
         other => panic!("{other:?}"),
     }

@@ -1,4 +1,5 @@
 //! Shards without sockets: two of them, whose mail is carried by hand.
+#![allow(clippy::large_stack_arrays, reason = "a test's stack has room for two shards")]
 
 mod bans;
 mod browser;

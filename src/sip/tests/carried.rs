@@ -27,7 +27,7 @@ fn parts_and_breadth_come_in_where_the_operator_lets_them() {
     for lets in [true, false] {
         let mut net = Net::scripted(|config| {
             if lets {
-                passing(config)
+                passing(config);
             }
         });
         net.inject(B, 0, &invite(multipart(""), "Max-Breadth: 7\r\n"));

@@ -440,21 +440,24 @@ fn a_lost_connection_loses_its_phones_at_once_and_pending_calls_hear_430() {
     assert_eq!(net.stack(0).counters().phones_lost, 1);
 }
 
+/// A gateway that keeps the secret of a user who has another one toward it.
+fn holding(config: &mut Config) {
+    phones(config);
+    let account = words::Account::from("al");
+    let held = Registration {
+        account: account.clone(),
+        trunk: TrunkId(0),
+        user: "100".into(),
+        auth_user: "100a".into(),
+        password: Secret("upstream".into()),
+    };
+    config.accounts.insert(account.clone(), held);
+    config.phones.as_mut().unwrap().users.insert(account, Secret("own".into()));
+}
+
 #[test]
 fn a_user_whose_secret_is_held_proves_itself_to_us_and_we_to_the_server() {
-    let mut net = Net::scripted(|config| {
-        phones(config);
-        let account = words::Account::from("al");
-        let held = Registration {
-            account: account.clone(),
-            trunk: TrunkId(0),
-            user: "100".into(),
-            auth_user: "100a".into(),
-            password: Secret("upstream".into()),
-        };
-        config.accounts.insert(account.clone(), held);
-        config.phones.as_mut().unwrap().users.insert(account, Secret("own".into()));
-    });
+    let mut net = Net::scripted(holding);
     net.inject(PHONE, 0, &register(1, 600, ""));
     let refused = got(&mut net, PHONE, "SIP/2.0 401");
     nothing(&mut net, B, "");

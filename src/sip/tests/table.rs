@@ -44,8 +44,11 @@ const TABLE: [[u16; 9]; 8] = [
     [200, 200, 200, 200, 200, 200, 200, 200, 200],
 ];
 
+/// Writes a request of the far side, with this sequence number.
+type Write = Box<dyn Fn(&Sends, u32) -> String>;
+
 /// Brings a dialog into a state; gives what writes requests of the far side in it.
-fn enter(net: &mut Net, state: &str) -> Box<dyn Fn(&Sends, u32) -> String> {
+fn enter(net: &mut Net, state: &str) -> Write {
     let body = |sends: &Sends| if sends.3 { sdp_text(9) } else { String::new() };
     if matches!(state, "ringing" | "ringing, settled" | "unacked") {
         let leg = called(net, "Supported: 100rel\r\nAllow: UPDATE, PRACK\r\n", &sdp_text(1));
