@@ -40,7 +40,7 @@ const RFC4475: [(&str, &str, Fate, &str); 50] = [
     ("dblreq", "3.1.1.8", NO_REGISTRAR, "what follows in the datagram is no second request"),
     ("semiuri", "3.1.1.9", Answer(&[200]), "a semicolon in the user part"),
     ("transports", "3.1.1.10", Answer(&[200]), "unknown transports"),
-    ("mpart01", "3.1.1.11", Answer(&[405]), "a signed MESSAGE"),
+    ("mpart01", "3.1.1.11", Answer(&[404]), "a signed MESSAGE, whose addressee has no account here"),
     ("unreason", "3.1.1.13", Silence, "a response to nothing"),
     ("noreason", "3.1.1.13", Silence, "a response to nothing"),
     ("badinv01", "3.1.2.1", BAD, "empty parameters"),

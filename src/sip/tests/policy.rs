@@ -51,7 +51,7 @@ fn methods_and_bodies_are_held_to_what_the_trunk_may() {
     net.inject(B, 0, &request("OPTIONS", "z9hG4bK1", "", ""));
     net.inject(B, 0, &request("INVITE", "z9hG4bK2", "", &"a".repeat(1_001)));
     net.run(Duration::from_millis(50));
-    assert_eq!(header(&net.take("SIP/2.0 405")[0], "Allow"), "INVITE, ACK, CANCEL, BYE");
+    assert_eq!(header(&net.take("SIP/2.0 405")[0], "Allow"), "INVITE, ACK, CANCEL, BYE, PRACK, UPDATE");
     assert_eq!(net.take("SIP/2.0 413").len(), 1);
     let counters = net.stack(0).counters();
     assert_eq!((counters.barred_methods, counters.long_bodies), (1, 1));

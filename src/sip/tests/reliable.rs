@@ -428,7 +428,8 @@ fn who_requires_reliable_responses_gets_them_whatever_the_operator_says() {
     net.answer(&invite, 421, "b1", &[(Name::Require, "100rel")], None);
     net.run(Duration::from_millis(100));
     let again = net.take("INVITE").remove(0);
-    assert_eq!((header(&again, "Supported"), header(&again, "CSeq")), ("timer, 199, 100rel", "2 INVITE"));
+    assert!(header(&again, "Supported").contains("100rel"), "{again}");
+    assert_eq!(header(&again, "CSeq"), "2 INVITE");
     net.answer(&again, 421, "b1", &[(Name::Require, "100rel")], None);
     net.run(Duration::from_millis(100));
     assert_eq!(net.names(0), ["Ended rejected 421"]);
