@@ -127,8 +127,8 @@ FAULTS = [
      "self.counters.expired_sessions += 1;\n            if FAULT { return; }\n"),
     ("strangers are served like trunks",
      "src/sip/inbound.rs",
-     "let Some(trunk) = self.trunk_of(&flow) else { return self.rebuff(now, &request) };",
-     "let Some(trunk) = self.trunk_of(&flow).or(FAULT.then_some(crate::leg::TrunkId(0))) else { return self.rebuff(now, &request) };"),
+     "let Some(trunk) = self.trunk_of(&flow) else { return self.on_guest(now, &request) };",
+     "let Some(trunk) = self.trunk_of(&flow).or(FAULT.then_some(crate::leg::TrunkId(0))) else { return self.on_guest(now, &request) };"),
 ]
 
 
