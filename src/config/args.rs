@@ -1,6 +1,7 @@
 //! The command line.
 
 use super::file::parse_address_or_off;
+use super::server::Place;
 use super::{Error, File, Level, Trunk, parse_cores, parse_ports, read};
 use clap::{Parser, Subcommand};
 use std::net::{IpAddr, SocketAddr};
@@ -40,10 +41,10 @@ pub struct Args {
     /// Ports of RTP towards SIP [default: 16384-32767]
     #[arg(long, global = true, value_name = "FIRST-LAST", value_parser = parse_ports)]
     pub rtp_ports: Option<RangeInclusive<u16>>,
-    /// A SIP server by name and address, beside those of the file or in place of the one with that name. May be said
+    /// A SIP server by name and address or domain name, beside those of the file or in place of the one with that name. May be said
     /// again. Where there is only one, users' calls go there unless a route says otherwise
-    #[arg(long, global = true, value_name = "NAME=ADDR:PORT", value_parser = trunk)]
-    pub trunk: Vec<(String, SocketAddr)>,
+    #[arg(long, global = true, value_name = "NAME=ADDRESS", value_parser = trunk)]
+    pub trunk: Vec<(String, Place)>,
     /// Address for metrics, health, and the commands calls and trace; off for none [default: 127.0.0.1:9080]
     #[arg(long, global = true, value_name = "ADDR:PORT", value_parser = admin)]
     pub admin: Option<AdminAddress>,
@@ -70,10 +71,10 @@ fn admin(text: &str) -> Result<AdminAddress, String> {
     parse_address_or_off(text).map(AdminAddress)
 }
 
-fn trunk(text: &str) -> Result<(String, SocketAddr), String> {
-    let wrong = || format!("{text:?} is no trunk; write it as pbx=192.0.2.1:5060");
+fn trunk(text: &str) -> Result<(String, Place), String> {
+    let wrong = || format!("{text:?} is no trunk; write it as pbx=192.0.2.1:5060 or pbx=sip.example.com");
     let (name, address) = text.split_once('=').ok_or_else(wrong)?;
-    let address = address.parse().map_err(|_| wrong())?;
+    let address = Place::parse(address).map_err(|_| wrong())?;
     if name.is_empty() || name == "users" { Err(wrong()) } else { Ok((name.to_owned(), address)) }
 }
 
@@ -159,7 +160,7 @@ impl Args {
         }
         for (name, address) in &self.trunk {
             file.trunk.retain(|trunk| trunk.name.get_ref() != name);
-            file.trunk.push(Trunk::plain(name, *address));
+            file.trunk.push(Trunk::plain(name, address.clone()));
         }
         if let Some(media) = self.media {
             file.media.listen = media;
@@ -210,7 +211,8 @@ mod tests {
         let file = args.file().unwrap();
         assert_eq!(file.http.listen.port(), 9000);
         assert_eq!(file.media.rtp_ports, 20000..=20099);
-        assert_eq!((file.trunk[0].name.get_ref().as_str(), file.trunk[0].address.port()), ("pbx", 5060));
+        assert_eq!(file.trunk[0].name.get_ref(), "pbx");
+        assert_eq!(file.trunk[0].whereabouts(), "192.0.2.7:5060");
         assert_eq!((file.admin.listen, file.log.level), (None, Level::Warn));
         assert_eq!(file.sip.advertise, Some("192.0.2.1:5060".parse().unwrap()));
     }

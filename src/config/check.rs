@@ -1,7 +1,7 @@
 //! Reading a file, and what its keys say about each other.
 
 use super::route::{CLASSES, Route, Wrong};
-use super::{Error, File, Transport, Trunk};
+use super::{Error, File, Trunk};
 use crate::leg::Attach;
 use std::path::Path;
 use toml::Spanned;
@@ -167,9 +167,12 @@ impl Check<'_> {
                     self.wrong(&trunk.name, format!("name: there are two trunks {name:?}; rename one"))
                 );
             }
-            if let Some(ca) = trunk.ca.as_ref().filter(|_| trunk.transport != Transport::Tls) {
+            if let Some(ca) = trunk.ca.as_ref().filter(|_| !trunk.may_be_tls()) {
                 let what = "ca: only a trunk over TLS shows a certificate; add transport = \"tls\"".into();
                 return Err(self.wrong(ca, what));
+            }
+            if let Some(what) = trunk.server_fault() {
+                return Err(self.wrong(&trunk.name, what));
             }
             trunk_limits(trunk).map_err(|wrong| self.at(&wrong))?;
             super::dialogs::check(trunk).map_err(|wrong| self.at(&wrong))?;

@@ -3,6 +3,7 @@
 use super::cores::parse_ports;
 use super::dialogs::{self, Refresh, Refresher, Reliable};
 use super::route::{Rewrite, Route};
+use super::server::{Dns, Place, Probe, Server, Transport, avoid_s, failover_ms};
 use super::trunk::{HeaderRule, IdentityAs, Reasons, Trusted};
 use crate::sip::Block;
 use serde::de::Error as _;
@@ -36,6 +37,8 @@ pub struct File {
     pub trace: Trace,
     /// SIP phones that register through the gateway.
     pub phones: super::Phones,
+    /// How names are resolved.
+    pub dns: Dns,
     /// SIP servers and carriers.
     pub trunk: Vec<Trunk>,
     /// Browser users.
@@ -379,43 +382,31 @@ impl Default for Trace {
     }
 }
 
-/// `transport`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Transport {
-    /// Datagrams.
-    #[default]
-    Udp,
-    /// A connection.
-    Tcp,
-    /// A connection under TLS, whose certificate must be its domain's.
-    Tls,
-}
-
-impl Transport {
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Transport::Udp => "udp",
-            Transport::Tcp => "tcp",
-            Transport::Tls => "tls",
-        }
-    }
-}
-
 /// `[[trunk]]`: a SIP server or carrier.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trunk {
     /// Its name in `[[user]]` and `[[route]]`.
     pub name: Spanned<String>,
-    /// Its address.
-    #[serde(deserialize_with = "address")]
-    pub address: SocketAddr,
-    /// How it is spoken to: `udp`, `tcp` or `tls`. Over TLS its certificate must name `domain`, or the address where
-    /// there is none.
+    /// Its address or domain name, with or without port.
     #[serde(default)]
-    pub transport: Transport,
+    pub address: Option<Place>,
+    /// Or several: requests go to the active ones by weight, to those that stand by while no active one lives.
+    #[serde(default)]
+    pub servers: Vec<Server>,
+    /// Milliseconds that a server has for its first reply before the next one is tried.
+    #[serde(default = "failover_ms")]
+    pub failover_ms: u32,
+    /// Seconds for which a server is left alone that was silent.
+    #[serde(default = "avoid_s")]
+    pub avoid_s: u32,
+    /// How its servers are asked how they are; nobody asks where absent.
+    #[serde(default)]
+    pub probe: Option<Probe>,
+    /// How it is spoken to: `udp`, `tcp` or `tls`. Where absent, a domain's NAPTR and SRV records say it; else `udp`.
+    /// Over TLS its certificate must name `domain`; where there is none, the name or address of the server.
+    #[serde(default)]
+    pub transport: Option<Transport>,
     /// Over UDP: requests over 1,300 bytes go over TCP, and over UDP after all where it takes no connection.
     #[serde(default = "yes")]
     pub tcp_when_large: bool,
@@ -423,7 +414,7 @@ pub struct Trunk {
     /// certificate itself.
     #[serde(default)]
     pub ca: Option<Spanned<PathBuf>>,
-    /// Host part of the addresses there; `address` where empty.
+    /// Host part of the addresses there; `address`, or the first of `servers`, where empty.
     #[serde(default)]
     pub domain: String,
     /// Our own credentials for calls that are no user's.
@@ -578,7 +569,7 @@ pub struct User {
     pub sip_password: String,
 }
 
-fn parse_address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn parse_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         let fix = match text.parse::<IpAddr>() {
             Ok(IpAddr::V6(ip)) => format!("[{ip}]:5060"),
@@ -646,11 +637,15 @@ pub(super) fn told<T>(value: T) -> Spanned<T> {
 
 impl Trunk {
     /// A SIP server with nothing but a name and an address.
-    pub fn plain(name: &str, address: SocketAddr) -> Trunk {
+    pub fn plain(name: &str, address: impl Into<Place>) -> Trunk {
         Trunk {
             name: told(name.to_owned()),
-            address,
-            transport: Transport::Udp,
+            address: Some(address.into()),
+            servers: Vec::new(),
+            failover_ms: failover_ms(),
+            avoid_s: avoid_s(),
+            probe: None,
+            transport: None,
             tcp_when_large: true,
             ca: None,
             domain: String::new(),

@@ -86,7 +86,8 @@ pub(super) fn plan(file: &File, shards: u8) -> Option<sip::Phones> {
     let name = file.phones.trunk.as_ref()?.get_ref();
     let n = file.trunk.iter().position(|trunk| trunk.name.get_ref() == name)?;
     let trunk = &file.trunk[n];
-    let own = if trunk.domain.is_empty() { trunk.address.ip().to_string() } else { trunk.domain.clone() };
+    let first = trunk.all_servers().first().map(|server| server.address.to_string()).unwrap_or_default();
+    let own = if trunk.domain.is_empty() { first } else { trunk.domain.clone() };
     let host = |text: &str| match sip_codec::Uri::parse(&format!("sip:{text}")).ok().and_then(|uri| uri.host)
     {
         Some(host) => host.to_string().to_ascii_lowercase(),

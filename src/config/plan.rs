@@ -1,17 +1,21 @@
 //! The file turned into what a shard is told.
 
 use super::dialogs::{Refresh, Refresher, Reliable};
-use super::file::{Redirects, Transfer, Transport};
+use super::file::{Redirects, Transfer};
 use super::{Dtls, File, Route, Trunk};
 use crate::base::{Map, RealmId};
 use crate::leg::{Account, Attach, Secret, TrunkId};
 use crate::{call, demo, http, media, shard, signal, sip, webrtc};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use toml::Spanned;
 
 /// Bytes wanted for each queue of a web socket: 100 ms of 2,000 calls.
 const WEB_BUFFER: usize = 8 << 20;
+
+/// Stands for a trunk's servers until they are filled in.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 fn seconds(s: u32) -> Duration {
     Duration::from_secs(u64::from(s))
@@ -54,7 +58,7 @@ pub fn plan(file: &File, shards: u8, identity: webrtc::Identity) -> shard::Confi
             ..shard::TraceCaps::default()
         },
         connection: Arc::new(http::Config::default()),
-        sip: Arc::new(sip_of(file, shards)),
+        sip: Arc::new(plan_sip(file, shards)),
         signal: Arc::new(signal_of(file, shards)),
         call: Arc::new(call_of(file, shards)),
         webrtc: Arc::new(webrtc_of(file, shards, identity)),
@@ -111,22 +115,6 @@ fn attach(file: &File) -> Attach {
     Attach::new(file.calls.attach.iter().map(|entry| entry.get_ref().as_str())).unwrap_or_default()
 }
 
-fn hop(trunk: &Trunk) -> sip::Hop {
-    let transport = match trunk.transport {
-        Transport::Udp => sip::Transport::Udp,
-        Transport::Tcp => sip::Transport::Tcp,
-        Transport::Tls => sip::Transport::Tls,
-    };
-    // The domain that its certificate must name has no port.
-    let port = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let name = match trunk.domain.rsplit_once(':') {
-        Some((name, text)) if port(text) => name,
-        _ => &*trunk.domain,
-    };
-    let named = transport.is_secure() && !name.is_empty();
-    sip::Hop { transport, address: trunk.address, name: named.then(|| name.into()) }
-}
-
 fn session_policy(trunk: &Trunk) -> sip::SessionPolicy {
     sip::SessionPolicy {
         expires: seconds(*trunk.session_expires_s.get_ref()),
@@ -140,20 +128,19 @@ fn session_policy(trunk: &Trunk) -> sip::SessionPolicy {
     }
 }
 
-fn sip_of(file: &File, shards: u8) -> sip::Config {
+/// What the SIP stack of each shard is told.
+pub fn plan_sip(file: &File, shards: u8) -> sip::Config {
     let trunk = |trunk: &Trunk| {
         let credentials = (!trunk.username.is_empty()).then(|| sip::Credentials {
             user: trunk.username.clone(),
             password: Secret(trunk.password.clone()),
         });
         sip::Trunk {
-            domain: or(&trunk.domain, &trunk.address.to_string()).to_owned(),
             credentials,
             digest_realm: (!trunk.realm.is_empty()).then(|| trunk.realm.clone()),
             sources: trunk.accept.clone(),
             deadline: seconds(file.calls.first_reply_s),
             ring: seconds(file.calls.ring_s),
-            hop: hop(trunk),
             tcp_when_large: trunk.tcp_when_large,
             reliable: match trunk.reliable {
                 Reliable::Off => sip::Reliability::Off,
@@ -165,7 +152,7 @@ fn sip_of(file: &File, shards: u8) -> sip::Config {
             bodies: trunk.bodies.iter().map(|kind| kind.get_ref().clone()).collect(),
             // `check` has refused what is none.
             policy: super::trunk::policy(trunk).unwrap_or_default(),
-            ..sip::Trunk::new(trunk.name.get_ref(), trunk.address)
+            ..trunk.plan_servers(sip::Trunk::new(trunk.name.get_ref(), NOWHERE))
         }
     };
     sip::Config {
@@ -185,6 +172,7 @@ fn sip_of(file: &File, shards: u8) -> sip::Config {
         },
         user_agent: file.sip.user_agent.clone(),
         phones: super::phones::plan(file, shards),
+        dns: file.dns.plan(),
         ..sip::Config::default()
     }
 }

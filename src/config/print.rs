@@ -3,7 +3,8 @@
 use super::file::Strangers;
 use super::file::{Dtls, LogFormat};
 use super::{
-    File, HeaderAct, HeaderRule, HeaderWay, IdentityAs, Meaning, Member, Rewrite, Route, Trunk, Trusted,
+    File, HeaderAct, HeaderRule, HeaderWay, IdentityAs, Meaning, Member, Probe, Rewrite, Route, Server,
+    Transport, Trunk, Trusted,
 };
 use std::fmt::{Display, Write as _};
 
@@ -180,16 +181,47 @@ fn bounds(lines: &mut Lines, file: &File) {
     lines.raw("udp_expires_s", file.phones.udp_expires_s.get_ref());
     lines.raw("keepalive_s", file.phones.keepalive_s.get_ref());
     lines.raw("limit", file.phones.limit);
+    lines.table("[dns]");
+    lines.raw("servers", list(&file.dns.servers));
+    lines.text("resolv_conf", file.dns.resolv_conf.display());
+    lines.text("hosts", file.dns.hosts.display());
+    lines.raw("cache", file.dns.cache);
+    lines.raw("stale_s", file.dns.stale_s);
+}
+
+fn server(server: &Server) -> String {
+    let Server { address, weight, standby } = server;
+    format!("{{ address = {}, weight = {weight}, standby = {standby} }}", quoted(address))
+}
+
+fn probe_table(probe: &Probe) -> String {
+    let Probe { interval_s, timeout_s, down_after, up_after, alive } = probe;
+    let alive = list(alive);
+    format!(
+        "{{ interval_s = {interval_s}, timeout_s = {timeout_s}, down_after = {down_after}, \
+         up_after = {up_after}, alive = {alive} }}"
+    )
 }
 
 fn trunks_and_users(lines: &mut Lines, file: &File) {
     for trunk in &file.trunk {
         lines.table("[[trunk]]");
         lines.text("name", trunk.name.get_ref());
-        lines.text("address", trunk.address);
-        lines.text("transport", trunk.transport.name());
+        lines.maybe("address", trunk.address.as_ref());
+        if !trunk.servers.is_empty() {
+            lines.raw(
+                "servers",
+                format_args!("[{}]", trunk.servers.iter().map(server).collect::<Vec<_>>().join(", ")),
+            );
+        }
+        lines.maybe("transport", trunk.transport.map(Transport::name));
         lines.raw("tcp_when_large", trunk.tcp_when_large);
         lines.maybe("ca", trunk.ca.as_ref().map(|path| path.get_ref().display()));
+        lines.raw("failover_ms", trunk.failover_ms);
+        lines.raw("avoid_s", trunk.avoid_s);
+        if let Some(probe) = &trunk.probe {
+            lines.raw("probe", probe_table(probe));
+        }
         lines.some("domain", &trunk.domain);
         lines.some("username", &trunk.username);
         lines.secret("password", &trunk.password);
@@ -368,6 +400,16 @@ mod tests {
             reasons = { 503 = "busy", busy = 600 }
             transfer = "pass"
             redirects = "follow"
+            [[trunk]]
+            name = "pair"
+            servers = ["a.example", { address = "192.0.2.2:5061", weight = 3, standby = true }]
+            failover_ms = 700
+            avoid_s = 9
+            probe = { interval_s = 5, alive = ["2xx", "404"] }
+            [dns]
+            servers = ["127.0.0.1:5353"]
+            hosts = "/etc/other"
+            stale_s = 60
             [[user]]
             name = "alice"
             password = "hush2"
@@ -414,6 +456,8 @@ mod tests {
             "rtp_ports = \"20000-20999\"",
             "reject = 404",
             "trunks = [\"pbx\"]",
+            "{ address = \"192.0.2.2:5061\", weight = 3, standby = true }",
+            "timeout_s = 4, down_after = 2, up_after = 1, alive = [\"2xx\", \"404\"]",
         ] {
             assert!(printed.contains(part), "{part} in {printed}");
         }

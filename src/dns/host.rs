@@ -108,7 +108,11 @@ impl Hosts {
     /// What it says of a name: `Some` and empty where it knows the name by addresses of the other family only.
     pub fn find(&self, name: &Name, kind: Kind) -> Option<Vec<Data>> {
         let local = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-        // RFC 6761 section 6.3.
+        if name.as_str() == "invalid" || name.as_str().ends_with(".invalid") {
+            // RFC 6761 section 6.4.
+            return Some(Vec::new());
+        }
+        // Section 6.3.
         let is_local = name.as_str() == "localhost" || name.as_str().ends_with(".localhost");
         let known = self.0.get(&name.rooted()).map(Vec::as_slice);
         let addresses = known.or(is_local.then_some(&local[..]))?;
@@ -161,5 +165,6 @@ mod tests {
         assert_eq!(find("pbx.example", Kind::Aaaa), Some(vec![]));
         assert_eq!(find("any.localhost", Kind::A), Some(vec![a("127.0.0.1")]));
         assert_eq!((find("pbx", Kind::Srv), find("y", Kind::A)), (None, None));
+        assert_eq!(find("x1.invalid", Kind::Srv), Some(vec![]));
     }
 }

@@ -113,6 +113,13 @@ fn trunks(page: &mut Page, node: &Node, shards: &[Snapshot]) {
     let named = || node.trunks.iter().map(String::as_str).zip(&states);
     let up = named().filter_map(|(name, state)| Some((name, f64::from(u8::from(state.up?)))));
     page.by(&names::TRUNK_UP, "trunk", up);
+    page.family(&names::SERVER_UP);
+    for (trunk, hop, up) in shards.iter().flat_map(|shard| &shard.servers) {
+        let Some(name) = node.trunks.get(usize::from(trunk.0)) else { continue };
+        let server = format!("{};transport={}", hop.address, hop.transport.param());
+        let labels = [("trunk", name.as_str()), ("server", &server)];
+        page.sample(names::SERVER_UP.name, "", &labels, f64::from(u8::from(*up)));
+    }
     page.family(&names::TRUNK_CALLS);
     for (name, state) in named() {
         let reached = state.calls - state.unreachable;

@@ -78,6 +78,11 @@ pub const TRUNK_UP: Metric = gauge(
     "bridgehead_trunk_up",
     "1 where the SIP server answered when it was last asked, 0 where not; absent until it is asked.",
 );
+/// Trunks' servers.
+pub const SERVER_UP: Metric = gauge(
+    "bridgehead_trunk_server_up",
+    "1 where a trunk's server gets calls; 0 where probes found it dead, or it was silent or asked to be left alone.",
+);
 /// Trunk calls.
 pub const TRUNK_CALLS: Metric = counter(
     "bridgehead_trunk_calls_total",
@@ -162,6 +167,7 @@ pub const ALL: &[Metric] = &[
     CALLS_ENDED,
     TALKED,
     TRUNK_UP,
+    SERVER_UP,
     TRUNK_CALLS,
     PACKETS,
     OCTETS,

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::base::ShardId;
+use crate::leg::TrunkId;
 use crate::shard::Passes;
+use crate::sip::Hop;
 use std::collections::BTreeSet;
 
 /// Every sample by its name with labels; panics where the page breaks the format.
@@ -46,6 +48,10 @@ fn snapshot(shard: u8) -> Snapshot {
             calls: 2,
             unreachable: 1,
         }],
+        servers: match shard {
+            0 => vec![(TrunkId(0), Hop::udp("192.0.2.1:5060".parse().unwrap()), false)],
+            _ => Vec::new(),
+        },
         ..Snapshot::default()
     }
 }
@@ -72,6 +78,7 @@ fn a_page_adds_up_the_shards_and_can_be_read() {
         ("bridgehead_talk_seconds_total", 3.0),
         // What shard 1 heard is newer.
         ("bridgehead_trunk_up{trunk=\"p\\\"b\\\\x\"}", 1.0),
+        ("bridgehead_trunk_server_up{trunk=\"p\\\"b\\\\x\",server=\"192.0.2.1:5060;transport=udp\"}", 0.0),
         ("bridgehead_host_udp_errors_total{reason=\"in_errors\"}", 4.0),
         ("bridgehead_loop_pass_seconds_bucket{shard=\"1\",le=\"0.00001\"}", 1.0),
         ("bridgehead_loop_pass_seconds_bucket{shard=\"0\",le=\"+Inf\"}", 9.0),

@@ -1,5 +1,6 @@
 //! Waiting for sockets, edge-triggered.
 
+use super::query::Query;
 use super::sys;
 use super::tcp::{Listener, Stream};
 use super::udp::Udp;
@@ -31,6 +32,8 @@ pub enum Ready {
         /// It may take bytes.
         writable: bool,
     },
+    /// A socket of a single question may have its answer, or take the question.
+    Query(u32),
 }
 
 // An id leads with its shard, which all sources of one poll share: the kind of source takes that byte.
@@ -40,6 +43,7 @@ const WOKEN: u64 = 0;
 const SOCKET: u64 = 1;
 const LISTENER: u64 = 2;
 const STREAM: u64 = 3;
+const QUERY: u64 = 4;
 
 const _: () = assert!(usize::BITS == 64, "tokens carry a whole id");
 
@@ -102,6 +106,11 @@ impl Poll {
         self.add(stream.raw(), token(STREAM, flow.to_bits()), Interest::READABLE | Interest::WRITABLE)
     }
 
+    /// Hears a socket of a single question from now on; `number` names it. Closing it ends that.
+    pub fn add_query(&self, number: u32, query: &Query) -> io::Result<()> {
+        self.add(query.raw(), token(QUERY, u64::from(number)), Interest::READABLE | Interest::WRITABLE)
+    }
+
     fn add(&self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
         self.sources.registry().register(&mut SourceFd(&fd), token, interest)
     }
@@ -126,6 +135,7 @@ impl Poll {
                 SOCKET if event.is_error() => Ready::Errors(SocketId::from_bits(bits & REST | shard)),
                 SOCKET => Ready::Socket(SocketId::from_bits(bits & REST | shard)),
                 LISTENER => Ready::Listener(bits as u32),
+                QUERY => Ready::Query(bits as u32),
                 STREAM => Ready::Stream {
                     flow: FlowId::from_bits(bits & REST | shard),
                     readable: event.is_readable() || event.is_read_closed() || event.is_error(),

@@ -81,7 +81,7 @@ impl Server {
             match ready {
                 Ready::Listener(_) => self.accept(),
                 Ready::Stream { flow, .. } => self.serve(flow),
-                Ready::Woken | Ready::Socket(_) | Ready::Errors(_) => {}
+                Ready::Woken | Ready::Socket(_) | Ready::Errors(_) | Ready::Query(_) => {}
             }
         }
         self.expire();

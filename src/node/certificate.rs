@@ -74,9 +74,9 @@ impl Tls {
             certificate: certificate.get_ref().clone(),
             key: key.clone(),
         });
-        let secure = |trunk: &&Trunk| trunk.transport == Transport::Tls;
+        let secure = |trunk: &&Trunk| trunk.transport == Some(Transport::Tls);
         let listens = sip.tls_listen.is_some();
-        (listens || file.trunk.iter().any(|trunk| secure(&trunk))).then(|| Tls {
+        (listens || file.trunk.iter().any(Trunk::may_be_tls)).then(|| Tls {
             own,
             listens,
             clients: sip.tls_client_ca.as_ref().map(|path| path.get_ref().clone()),

@@ -1,12 +1,15 @@
 //! `bridgehead check`: what would listen where, what the kernel is too small for, and how packets find their cores.
 
+use super::locate::locate;
 use super::log::say;
-use crate::config::File;
+use crate::base::Random;
+use crate::config::{File, plan_sip};
 use crate::net;
 use crate::shard::slice;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 /// Bytes of a web socket's queue that hold 100 ms of 2,000 calls.
 const QUEUE: u64 = 8 << 20;
@@ -59,7 +62,7 @@ impl Limits {
 }
 
 /// Says all of it. `cores` is empty where the one shard is not pinned.
-pub(super) fn check(file: &File, cores: &[u16]) {
+pub(super) fn check(file: &File, cores: &[u16], random: Random) {
     let limits = Limits::read();
     say(format_args!("{}", ports(file, cores)));
     for line in warnings(file, cores.len().max(1) as u8, &limits) {
@@ -73,6 +76,15 @@ pub(super) fn check(file: &File, cores: &[u16]) {
         for rule in &rules {
             say(format_args!("  {rule}"));
         }
+    }
+    match locate(&Arc::new(plan_sip(file, cores.len().max(1) as u8)), random) {
+        Ok(lines) => {
+            for (line, bad) in lines {
+                let head = if bad { "warning: trunk" } else { "server    " };
+                say(format_args!("{head} {line}"));
+            }
+        }
+        Err(error) => say(format_args!("warning: names can't be resolved here: {error}")),
     }
     say(format_args!("the configuration is good"));
 }
@@ -105,7 +117,8 @@ pub(super) fn ports(file: &File, cores: &[u16]) -> String {
         line("  rtp", format!("udp {}, {calls} SIP legs", at(&file.media.listen, &range)));
     }
     for trunk in &file.trunk {
-        line("trunk", format!("{} at {} {}", trunk.name.get_ref(), trunk.transport.name(), trunk.address));
+        let transport = trunk.transport.map_or(String::new(), |transport| format!("{} ", transport.name()));
+        line("trunk", format!("{} at {transport}{}", trunk.name.get_ref(), trunk.whereabouts()));
     }
     if let Some(trunk) = &file.phones.trunk {
         let names: Vec<_> = file.phones.transports.iter().map(|name| name.get_ref().as_str()).collect();

@@ -3,6 +3,7 @@
 use super::admin::{self, Desk};
 use super::certificate::{Source, Tls, watch};
 use super::log::{self, note, say, warn};
+use super::notes::write_notes;
 use super::signals::{News, listen};
 use super::trial::Trial;
 use super::{ask, check};
@@ -12,6 +13,7 @@ use crate::cdr;
 use crate::config::{ADMIN, Args, Command, Error, File, Question, explain, plan, print};
 use crate::net::{Certificate, Listener, Tickets};
 use crate::shard::{self, Bound, Control, Order};
+use crate::sip::Note;
 use crate::{net, webrtc};
 use aws_lc_rs::rand::fill;
 use std::fmt;
@@ -76,7 +78,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
                 let tickets = Tickets::new().map_err(Failure::new)?;
                 tls.load(&tickets).map_err(|what| Failure { code: 2, what })?;
             }
-            check::check(&file, &cores);
+            check::check(&file, &cores, random);
             Ok(())
         }
         Some(Command::Route { from, to, caller, header }) => {
@@ -166,9 +168,10 @@ impl Node {
         listen(sender.clone()).map_err(Failure::new)?;
         let trunks: Vec<String> = file.trunk.iter().map(|trunk| trunk.name.get_ref().clone()).collect();
         let records = write_records(trunks.clone())?;
+        let notes = write_notes(trunks.clone()).map_err(Failure::new)?;
         for seat in opened.seats {
             let core = cores.get(usize::from(seat.shard().0)).copied();
-            spawn(seat, core, random.fork(), records.clone(), sender.clone())?;
+            spawn(seat, core, random.fork(), (records.clone(), notes.clone()), sender.clone())?;
         }
         if let Some(source) = source {
             let (paths, tickets) = (source.paths(), tickets.clone());
@@ -274,7 +277,7 @@ fn spawn(
     seat: shard::Seat,
     core: Option<u16>,
     random: Random,
-    records: SyncSender<Box<Record>>,
+    (records, notes): (SyncSender<Box<Record>>, SyncSender<Note>),
     news: Sender<News>,
 ) -> Result<(), Failure> {
     let shard = seat.shard().0;
@@ -283,7 +286,8 @@ fn spawn(
         if let Some(Err(error)) = core.map(|core| net::pin(usize::from(core))) {
             warn(format_args!("shard {shard} is not pinned: {error}"));
         }
-        let ended = shard::Loop::new(seat, random).and_then(|shard| shard.with_records(records).run());
+        let ended = shard::Loop::new(seat, random)
+            .and_then(|shard| shard.with_records(records).with_notes(notes).run());
         farewell.error = ended.err().map(|error| error.to_string());
     };
     thread::Builder::new().name(format!("shard{shard}")).spawn(work).map(drop).map_err(Failure::new)

@@ -89,6 +89,8 @@ impl Loop {
                 Output::Connect { flow, name, trunk } => self.connect(now, flow, name.as_deref(), trunk),
                 Output::Close { flow } => self.close_stream(flow),
                 Output::Record(record) => self.record(record),
+                Output::Dns(output) => self.query(now, output),
+                Output::Note(note) => drop(self.notes.as_ref().map(|notes| notes.try_send(note))),
                 Output::Mail { to, mail } => {
                     if let Err(mail) = self.mailboxes.send(to, mail) {
                         self.core.shed(now, to, mail);

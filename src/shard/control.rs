@@ -5,7 +5,9 @@ use super::tally::TrunkState;
 use super::trace::Ladder;
 use crate::base::ShardId;
 use crate::call::Live;
+use crate::leg::TrunkId;
 use crate::net::{Certificate, Waker};
+use crate::sip::Hop;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::Duration;
 
@@ -49,6 +51,8 @@ pub struct Snapshot {
     pub ended: Vec<(&'static str, u64)>,
     /// The trunks, by `TrunkId`.
     pub trunks: Vec<TrunkState>,
+    /// The trunks' servers and whether each gets requests, where the shard knows that for all.
+    pub servers: Vec<(TrunkId, Hop, bool)>,
     /// CPU time that the thread has used.
     pub cpu: Duration,
 }

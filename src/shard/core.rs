@@ -2,16 +2,18 @@
 
 use super::config::Config;
 use super::connections::Connections;
+use super::locating::OWNER;
 use super::mail::Mail;
 use super::shed::Kept;
 use super::tally::Tally;
 use super::trace::Traces;
 use crate::base::{Deadline, FlowId, Machine, Now, Random, RealmId, ShardId, SocketId, counters};
 use crate::call::{self, Calls};
+use crate::dns;
 use crate::leg::TrunkId;
 use crate::media::{self, Plane};
 use crate::signal::{self, Hub};
-use crate::sip::{self, Stack};
+use crate::sip::{self, Scout, Stack};
 use crate::webrtc::{self, Peers};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -39,6 +41,8 @@ counters! {
         shed_sip,
         /// Browser messages that found none; their connections were cut.
         shed_texts,
+        /// Words on servers that found none: asked again, or told again.
+        shed_locating,
         /// Ends of connections that found none for so long that they were forgotten.
         shed_ends,
     }
@@ -90,6 +94,10 @@ pub enum Output {
         /// Which.
         flow: FlowId,
     },
+    /// Carry out what the resolver asks for; answer with [`Core::resolve`].
+    Dns(dns::Output),
+    /// Tell the operator.
+    Note(sip::Note),
     /// A call is over; this is its record.
     Record(Box<call::Record>),
     /// Tell another shard.
@@ -147,6 +155,8 @@ pub struct Core {
     pub(super) sip_flows: Vec<FlowId>,
     pub(super) connections: Connections,
     pub(super) stack: Stack,
+    /// The owner alone has it.
+    pub(super) scout: Option<Scout>,
     pub(super) hub: Hub,
     pub(super) calls: Calls,
     pub(super) peers: Peers,
@@ -219,9 +229,13 @@ impl Core {
             sip_flows,
             connections,
             stack,
+            scout: None,
             plane,
         };
         core.restock(now);
+        if shard == OWNER {
+            core.scout = Some(Scout::new(now, Arc::clone(&core.config.sip), random.fork()));
+        }
         core.settle(now);
         core
     }
@@ -263,6 +277,9 @@ impl Core {
         self.plane.handle_timeout(now);
         self.peers.handle_timeout(now);
         self.stack.handle_timeout(now);
+        if let Some(scout) = &mut self.scout {
+            scout.handle_timeout(now);
+        }
         self.hub.handle_timeout(now);
         self.calls.handle_timeout(now);
         self.expire_connections(now);
@@ -287,6 +304,7 @@ impl Core {
         [
             self.peers.poll_timeout(),
             self.stack.poll_timeout(),
+            self.scout.as_mut().and_then(Machine::poll_timeout),
             self.hub.poll_timeout(),
             self.calls.poll_timeout(),
             self.connections.poll_timeout(),
@@ -327,6 +345,9 @@ impl Core {
         self.plane.check_invariants();
         self.peers.check_invariants();
         self.stack.check_invariants();
+        if let Some(scout) = &self.scout {
+            scout.check_invariants();
+        }
         self.hub.check_invariants();
         self.calls.check_invariants();
         self.connections.check_invariants();
@@ -348,6 +369,10 @@ impl Core {
         add("sip_connections", &mut self.connections.sip.counters.iter());
         add("sip_streams", &mut self.connections.sip_traffic().iter());
         add("sip", &mut self.stack.counters().iter());
+        if let Some(scout) = &self.scout {
+            add("scout", &mut scout.counters().iter());
+            add("dns", &mut scout.dns_counters().iter());
+        }
         add("signal", &mut self.hub.counters().iter());
         add("call", &mut self.calls.counters().iter());
         add("webrtc", &mut self.peers.counters().iter());
@@ -378,6 +403,11 @@ impl Core {
         .into_iter()
         .chain(self.sip_connections())
         .collect()
+    }
+
+    /// Every server of every trunk, and whether it gets requests; empty where another shard has the scout.
+    pub fn servers(&self, now: Now) -> Vec<(TrunkId, sip::Hop, bool)> {
+        self.scout.as_ref().map(|scout| scout.states(now)).unwrap_or_default()
     }
 
     /// What happened to a call, by its id, a leg's, or its key.

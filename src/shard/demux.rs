@@ -190,7 +190,7 @@ impl Core {
             self.outputs.extend(answer.map(|data| Output::Send { socket, to: remote, data }));
             return;
         }
-        let guest = Some(&flow).filter(|flow| self.shards > 1 && self.config.sip.is_guest(flow));
+        let guest = Some(&flow).filter(|flow| self.shards > 1 && self.stack.is_guest(flow));
         let home = if self.shards > 1 { sip::home(data, self.shards, guest) } else { self.shard };
         if home == self.shard {
             self.traces.sip(now, Way::In, remote, data);

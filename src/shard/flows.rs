@@ -137,8 +137,7 @@ impl Core {
     ) -> Option<FlowId> {
         let source = remote.ip().to_canonical();
         // Many phones behind one address are many; one's trunk is trusted with its own number.
-        let known =
-            self.config.sip.trunks.iter().any(|trunk| trunk.realm == realm && trunk.is_source(source));
+        let known = self.stack.is_trunk(Some(realm), source);
         let tally = &mut self.connections.sip;
         let count = tally.sources.get(&source).copied().unwrap_or(0);
         if !known && count >= self.config.caps.sip_per_source {
@@ -183,8 +182,7 @@ impl Core {
         trunk: Option<TrunkId>,
     ) {
         self.connections.sip.spares -= 1;
-        let hop = trunk.and_then(|trunk| self.config.sip.trunks.get(usize::from(trunk.0))).map(|t| &t.hop);
-        let kept = hop.is_some_and(|hop| hop.address == flow.remote && hop.transport == flow.transport);
+        let kept = trunk.is_some_and(|trunk| self.stack.is_server(trunk, &flow));
         self.seat(now, flow, if kept { Began::Kept } else { Began::Own }, None);
         self.connections.sip.counters.begun += 1;
         self.arm_wire(flow.id);
@@ -271,7 +269,7 @@ impl Core {
     pub(super) fn on_flow_message(&mut self, now: Now, flow: FlowId, data: Vec<u8>) {
         let (own, shards) = (self.shard, self.shards);
         let Some(whole) = self.using(flow).map(|using| using.flow) else { return };
-        let guest = Some(&whole).filter(|whole| shards > 1 && self.config.sip.is_guest(whole));
+        let guest = Some(&whole).filter(|whole| shards > 1 && self.stack.is_guest(whole));
         let home = if shards > 1 { sip::home(&data, shards, guest) } else { own };
         if home == own {
             self.traces.sip(now, Way::In, whole.remote, &data);

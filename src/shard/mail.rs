@@ -1,8 +1,10 @@
 //! What shards tell each other. Values only: nothing is shared, nothing is borrowed.
 
 use crate::base::FlowId;
+use crate::leg::TrunkId;
 use crate::{signal, sip};
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// A message from one shard to another.
 #[derive(Debug)]
@@ -86,6 +88,34 @@ pub enum Mail {
     Close {
         /// The connection: the receiver's.
         flow: FlowId,
+    },
+    /// A server failed a call or a registration of the sender; the receiver has the scout.
+    Suspect {
+        /// The trunk.
+        trunk: TrunkId,
+        /// The server.
+        hop: sip::Hop,
+        /// It said for how long it wants to be left alone.
+        wait: Option<Duration>,
+    },
+    /// A dialog of the sender goes on at a name; the receiver has the scout.
+    Locate {
+        /// Where.
+        target: sip::Target,
+    },
+    /// The scout's answer to that.
+    Located {
+        /// For what.
+        target: sip::Target,
+        /// The ways to it, best first; none where nothing was found.
+        hops: Vec<sip::Hop>,
+    },
+    /// The scout says which servers a trunk has from now on.
+    Servers {
+        /// The trunk.
+        trunk: TrunkId,
+        /// Its servers.
+        servers: Vec<sip::Server>,
     },
     /// A connection of the sender is gone; the receiver is home to its session.
     Closed {

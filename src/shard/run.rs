@@ -8,10 +8,12 @@ use super::core::Core;
 use super::mailbox::Mailboxes;
 use super::open::{Door, Seat};
 use super::pace::{Pace, Part};
+use super::queries::Queries;
 use super::ready::Ready;
 use crate::base::{FlowId, Now, Random, RealmId, ShardId, SocketId, counters};
 use crate::call::Record;
 use crate::net::{self, BATCH, Batch, Certificate, Poll, Received, Sockets, Stream};
+use crate::sip::Note;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -83,10 +85,13 @@ pub struct Loop {
     /// SIP sockets that have errors to be read.
     pub(super) failing: Ready<SocketId>,
     pub(super) ready_streams: Ready<FlowId>,
+    pub(super) ready_queries: Vec<u32>,
+    pub(super) queries: Queries,
     /// Sockets of single calls that have something, at most a batch of them.
     pub(super) level: Vec<SocketId>,
     pub(super) binds: VecDeque<(RealmId, u16, bool)>,
     pub(super) records: Option<SyncSender<Box<Record>>>,
+    pub(super) notes: Option<SyncSender<Note>>,
     pub(super) mailboxes: Mailboxes,
     pub(super) orders: Receiver<Order>,
     pub(super) clock: Clock,
@@ -136,6 +141,9 @@ impl Loop {
             ready_sip: Ready::new(),
             failing: Ready::new(),
             ready_streams: Ready::new(),
+            ready_queries: Vec::new(),
+            queries: Queries::default(),
+            notes: None,
             level: Vec::with_capacity(BATCH),
             binds: VecDeque::new(),
             records: None,
@@ -169,6 +177,12 @@ impl Loop {
         self
     }
 
+    /// Sends what the operator should know there. A full ring sheds it.
+    pub fn with_notes(mut self, notes: SyncSender<Note>) -> Loop {
+        self.notes = Some(notes);
+        self
+    }
+
     /// The shard without its sockets, to be looked at and for tests that set up media by hand.
     pub fn core_mut(&mut self) -> &mut Core {
         self.stale = true;
@@ -199,7 +213,7 @@ impl Loop {
             self.datagrams(now);
             self.pace.lap(instant(), Part::Datagrams);
         }
-        let signalled = self.refusals(now) | self.messages(now);
+        let signalled = self.refusals(now) | self.messages(now) | self.read_queries(now);
         self.lap(signalled, Part::Datagrams);
         let told = self.orders(now) | self.mail(now);
         self.lap(told, Part::Mail);
@@ -264,6 +278,7 @@ impl Loop {
                     self.ready_sockets.push(id);
                 }
                 net::Ready::Stream { flow, .. } => self.ready_streams.push(flow),
+                net::Ready::Query(number) => self.ready_queries.push(number),
                 net::Ready::Listener(n) => {
                     if let Some(door) = self.doors.get_mut(n as usize) {
                         door.accept_at = Some(now.instant);
@@ -448,6 +463,7 @@ impl Loop {
             stages: self.core.calls_machine().stages(),
             ended: self.core.tally.ended.clone(),
             trunks: self.core.tally.trunks.clone(),
+            servers: self.core.servers(clock()),
             cpu: net::thread_time(),
         }
     }

@@ -67,6 +67,9 @@ impl Core {
                 self.counters.shed_texts += 1;
                 self.keep(now, to, Mail::Close { flow: exchange.flow });
             }
+            Mail::Suspect { .. } | Mail::Locate { .. } | Mail::Located { .. } | Mail::Servers { .. } => {
+                self.shed_locating(now, &mail);
+            }
             Mail::Close { .. } | Mail::Closed { .. } | Mail::Abandoned { .. } | Mail::Failed { .. } => {
                 self.keep(now, to, mail);
             }

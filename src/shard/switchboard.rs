@@ -43,6 +43,8 @@ impl Core {
             self.on_stack(now, output);
         } else if let Some(output) = self.hub.poll_output() {
             self.on_hub(now, output);
+        } else if let Some(output) = self.scout.as_mut().and_then(Machine::poll_output) {
+            self.on_scout(now, output);
         } else {
             return false;
         }
@@ -170,6 +172,9 @@ impl Core {
             sip::Output::Waiting { account, kind, text } => {
                 self.hub.handle_input(now, signal::Input::Waiting { account, kind, text });
             }
+            sip::Output::Suspect { trunk, hop, wait } => self.suspect(now, trunk, hop, wait),
+            sip::Output::Locate(target) => self.seek(now, target),
+            sip::Output::Probed { number, code } => self.probed(now, number, code),
             sip::Output::Registered { account, trunk, state } => {
                 self.tally.registered(now, trunk, state);
                 self.hub.handle_input(now, signal::Input::Registered { account, state });
@@ -302,6 +307,12 @@ impl Core {
             }
             Mail::Abandoned { exchange } if exchange.flow.shard() == from => {
                 self.hub.handle_input(now, signal::Input::Abandoned(exchange));
+            }
+            mail @ (Mail::Suspect { .. }
+            | Mail::Locate { .. }
+            | Mail::Located { .. }
+            | Mail::Servers { .. }) => {
+                self.locating_mail(now, from, mail);
             }
             Mail::Respond { exchange, status, body } => self.respond(now, exchange, status, body),
             Mail::Write { flow, text } => self.send_text(now, flow, &text),

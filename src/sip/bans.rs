@@ -103,7 +103,7 @@ fn count(counts: &mut Map<IpAddr, u32>, source: IpAddr, more: u32, banning: &Ban
 impl Stack {
     /// Whether nothing that comes from this address is heard.
     pub fn is_banned(&mut self, now: Now, source: IpAddr) -> bool {
-        let banned = self.bans.has(now, source) && !self.config.trunks.iter().any(|it| it.is_source(source));
+        let banned = self.bans.has(now, source) && !self.is_trunk(None, source);
         self.counters.banned += u64::from(banned);
         banned
     }

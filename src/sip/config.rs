@@ -1,9 +1,11 @@
 //! What the stack is told at its start: trunks, timers, bounds, policies.
 
-use super::{Banning, Block, Flow, Hop, Phones, Policy, Registration, Secret, Transport};
+use super::{Banning, Block, Hop, Phones, Policy, Registration, Secret, Server, Target};
 use crate::base::{Map, RealmId};
-use crate::leg::{Account, Attach, TrunkId};
-use std::net::{IpAddr, SocketAddr};
+use crate::dns;
+use crate::leg::{Account, Attach};
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The stack's settings, the same on every shard.
@@ -33,30 +35,8 @@ pub struct Config {
     pub phones: Option<Phones>,
     /// Connections.
     pub streams: Streams,
-}
-
-impl Config {
-    /// The trunk that may speak from this address. One address can be several trunks': the port tells them apart, then
-    /// the transport, else the first wins. None speaks by WebSocket.
-    pub fn trunk_at(&self, flow: &Flow) -> Option<TrunkId> {
-        if matches!(flow.transport, Transport::Ws | Transport::Wss) {
-            return None;
-        }
-        let trunks = || self.trunks.iter().enumerate().filter(|(_, trunk)| trunk.realm == flow.realm);
-        let sources = || trunks().filter(|(_, trunk)| trunk.is_source(flow.remote.ip()));
-        let kin = |transport: Transport| transport == flow.transport;
-        let exact = trunks().find(|(_, trunk)| trunk.hop.address == flow.remote && kin(trunk.hop.transport));
-        let exact = exact.or_else(|| trunks().find(|(_, trunk)| trunk.hop.address == flow.remote));
-        let alike = || sources().find(|(_, trunk)| kin(trunk.hop.transport));
-        let found = exact.or_else(alike).or_else(|| sources().next());
-        found.map(|(n, _)| TrunkId(n as u16))
-    }
-
-    /// Whether a message of this flow may be a phone's.
-    pub fn is_guest(&self, flow: &Flow) -> bool {
-        let admits = |phones: &Phones| phones.transports.contains(&flow.transport);
-        self.phones.as_ref().is_some_and(admits) && self.trunk_at(flow).is_none()
-    }
+    /// How names are resolved.
+    pub dns: dns::Config,
 }
 
 /// A SIP server or carrier.
@@ -64,8 +44,8 @@ impl Config {
 pub struct Trunk {
     /// Its name in configuration, logs and records.
     pub name: String,
-    /// Where requests go.
-    pub hop: Hop,
+    /// Where requests go: addresses, or names that stand for some.
+    pub entries: Vec<Entry>,
     /// Host part of the URIs that name it and its users; port included where it must be.
     pub domain: String,
     /// Our interface toward it.
@@ -75,13 +55,19 @@ pub struct Trunk {
     /// Digest realm whose challenges are answered, by trunk or account credentials. `None`: whatever realm a
     /// challenge from one of this trunk's own addresses names.
     pub digest_realm: Option<String>,
-    /// Addresses from which it may speak to us, beside that of `hop`.
+    /// Addresses from which it may speak to us, beside those of its servers.
     pub sources: Vec<Block>,
     /// Spoken to over UDP, it takes requests over 1,300 bytes over TCP (RFC 3261 section 18.1.1); where it turns out that
     /// it doesn't, they go over UDP after all.
     pub tcp_when_large: bool,
-    /// A dialled call gives up unless a response came by then.
+    /// A dialled call gives up unless a response came by then from the last server that it tries.
     pub deadline: Duration,
+    /// And goes on to the next server unless one came by then; 2 s.
+    pub patience: Duration,
+    /// How long a server is left alone that was silent; 30 s.
+    pub avoid: Duration,
+    /// Its servers are asked how they are; nobody asks where absent.
+    pub probe: Option<Probe>,
     /// A dialled call gives up unless it was answered by then.
     pub ring: Duration,
     /// Reliable provisional responses.
@@ -152,7 +138,7 @@ impl Trunk {
     pub fn new(name: &str, remote: SocketAddr) -> Trunk {
         Trunk {
             name: name.to_owned(),
-            hop: Hop::udp(remote),
+            entries: vec![Entry::of(&Hop::udp(remote))],
             domain: remote.to_string(),
             realm: RealmId(0),
             credentials: None,
@@ -160,6 +146,9 @@ impl Trunk {
             sources: Vec::new(),
             tcp_when_large: true,
             deadline: Duration::from_secs(5),
+            patience: Duration::from_secs(2),
+            avoid: Duration::from_secs(30),
+            probe: None,
             ring: Duration::from_mins(3),
             reliable: Reliability::default(),
             session: SessionPolicy::default(),
@@ -182,11 +171,67 @@ impl Trunk {
         own.into_iter().chain(self.bodies.iter().map(String::as_str)).collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether a message from this address is the trunk's.
-    pub fn is_source(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.hop.address.ip().to_canonical() == address
-            || self.sources.iter().any(|source| source.has(address))
+    /// Its servers, as far as they are known without DNS.
+    pub(super) fn servers(&self) -> Vec<Server> {
+        let of = |(n, entry): (usize, &Entry)| {
+            let server = Server::new(entry.target.hop()?);
+            Some(Server { entry: n as u16, share: entry.share, standby: entry.standby, ..server })
+        };
+        self.entries.iter().enumerate().filter_map(of).collect()
+    }
+}
+
+/// One entry of a trunk's servers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// The server, or the domain that names some.
+    pub target: Target,
+    /// Its share of the requests, among those that are as much standby.
+    pub share: u16,
+    /// It is used only while none of the others lives.
+    pub standby: bool,
+}
+
+impl Entry {
+    /// One server.
+    pub fn of(hop: &Hop) -> Entry {
+        let target = Target { domain: hop.name.clone(), ..Target::literal(hop.address, hop.transport) };
+        Entry { target, share: 1, standby: false }
+    }
+}
+
+/// How a trunk's servers are asked how they are, by OPTIONS.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Probe {
+    /// From one probe to the next of a server that is as it was.
+    pub interval: Duration,
+    /// How long it has for its answer.
+    pub timeout: Duration,
+    /// So many failures in a row are its death.
+    pub down_after: u32,
+    /// And so many answers its life.
+    pub up_after: u32,
+    /// Response codes that are signs of life.
+    pub alive: Vec<RangeInclusive<u16>>,
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Probe {
+            interval: Duration::from_secs(30),
+            timeout: Duration::from_secs(4),
+            down_after: 2,
+            up_after: 1,
+            // Whatever it says, it is there; unless it says that it can't serve.
+            alive: vec![200..=501, 505..=699],
+        }
+    }
+}
+
+impl Probe {
+    /// Whether a response with this code is a sign of life.
+    pub fn is_alive(&self, code: u16) -> bool {
+        self.alive.iter().any(|codes| codes.contains(&code))
     }
 }
 

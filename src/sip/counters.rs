@@ -87,6 +87,12 @@ counters! {
         unordered_progress,
         /// Provisional responses of ours that had to wait for too many others.
         progress_dropped,
+        /// Calls and registrations that went on to another server.
+        failovers,
+        /// Requests within dialogs that went on as before since too many names are being looked up.
+        full_names,
+        /// Names of dialogs that nobody could find.
+        lost_names,
         /// Answers of forks that came too late, and were acknowledged and ended.
         late_answers,
         /// REGISTERs of phones that were passed on, or sent for them.

@@ -1,5 +1,6 @@
 //! Dialogs: route set, remote target, sequence numbers (RFC 3261 section 12).
 
+use super::Target;
 use super::hop::Place;
 use super::transaction::ServerId;
 use sip_codec::{Message, Method, Name, NameAddr, Params, Uri};
@@ -39,8 +40,10 @@ const ROUTES: usize = 32;
 pub(super) struct Addressed {
     pub uri: String,
     pub routes: Vec<String>,
-    /// What the next hop's URI says of the way to it. A name needs DNS, which the trunk's own address stands in for.
+    /// What the next hop's URI says of the way to it.
     pub place: Place,
+    /// Where it leads, where it does so by name.
+    pub target: Option<Target>,
 }
 
 impl Dialog {
@@ -106,15 +109,17 @@ impl Dialog {
                 // A strict router wants itself in the Request-URI and the target at the routes' end.
                 let mut routes = self.routes[1..].to_vec();
                 routes.push(format!("<{}>", self.target));
-                Addressed { uri: bare(&uri), routes, place: Place::of(&uri) }
+                Addressed { uri: bare(&uri), routes, place: Place::of(&uri), target: Target::of(&uri) }
             }
             Some(uri) => {
-                let (uri, place) = (self.target.clone(), Place::of(&uri));
-                Addressed { uri, routes: self.routes.clone(), place }
+                let (place, target) = (Place::of(&uri), Target::of(&uri));
+                Addressed { uri: self.target.clone(), routes: self.routes.clone(), place, target }
             }
             None => {
-                let place = Uri::parse(&self.target).map_or(Place::default(), |uri| Place::of(&uri));
-                Addressed { uri: self.target.clone(), routes: Vec::new(), place }
+                let uri = Uri::parse(&self.target).ok();
+                let place = uri.as_ref().map_or(Place::default(), Place::of);
+                let target = uri.as_ref().and_then(Target::of);
+                Addressed { uri: self.target.clone(), routes: Vec::new(), place, target }
             }
         }
     }

@@ -112,7 +112,7 @@ impl Errand {
             }
         };
         let to = Address { display: "", uri: &uri, tag: None }.to_string();
-        (method, Addressed { uri, routes: Vec::new(), place: Place::default() }, to)
+        (method, Addressed { uri, routes: Vec::new(), place: Place::default(), target: None }, to)
     }
 }
 
@@ -350,13 +350,18 @@ impl Stack {
         let Some(trunk_id) = self.errands.entries.get(id).map(|entry| entry.trunk) else { return false };
         let Some(trunk) = config.trunks.get(usize::from(trunk_id.0)) else { return false };
         let Some(listener) = self.listener(trunk.realm) else { return false };
-        let Some(mut flow) = self.reach(trunk.realm, &trunk.hop, Some(trunk_id)) else { return false };
-        let Some(entry) = self.errands.entries.get_mut(id) else { return false };
-        let (method, Addressed { uri, routes, place }, target) = entry.address(&trunk.domain);
+        let hop = self.favourite(now, trunk_id);
+        let Some(mut flow) = hop.and_then(|hop| self.reach(trunk.realm, &hop, Some(trunk_id))) else {
+            return false;
+        };
+        let Some(entry) = self.errands.entries.get(id) else { return false };
+        let (method, Addressed { uri, routes, place, .. }, target) = entry.address(&trunk.domain);
         let near = |to: &SocketAddr| to.is_ipv4() == flow.remote.is_ipv4();
         // Over a stream it goes by the connection to the trunk.
         let to = place.address.filter(near).filter(|_| !flow.transport.is_stream());
         flow.remote = to.unwrap_or(flow.remote);
+        let is_source = self.is_source(trunk_id, flow.remote.ip());
+        let Some(entry) = self.errands.entries.get_mut(id) else { return false };
         let own = uri_at(&entry.user, "", &trunk.domain);
         let from = Address { display: "", uri: &own, tag: Some(&entry.tag) }.to_string();
         let contact =
@@ -379,9 +384,7 @@ impl Stack {
         entry.turn += 1;
         let request = digest::Request { method: method.as_str(), uri: &uri, body: body.unwrap_or_default() };
         let authorization = match &entry.credentials {
-            Some(credentials) if trunk.is_source(flow.remote.ip()) => {
-                entry.keys.authorise(credentials, request, &cnonce)
-            }
+            Some(credentials) if is_source => entry.keys.authorise(credentials, request, &cnonce),
             _ => Vec::new(),
         };
         let draft = Draft {
@@ -424,6 +427,8 @@ impl Stack {
         if code < 200 {
             return;
         }
+        let Some(trunk_id) = self.errands.entries.get(key.id).map(|entry| entry.trunk) else { return };
+        let is_source = self.is_source(trunk_id, flow.remote.ip());
         let Some(entry) = self.errands.entries.get_mut(key.id).filter(|entry| entry.turn == key.turn) else {
             return;
         };
@@ -434,7 +439,7 @@ impl Stack {
             let trunk = self.config.trunks.get(usize::from(entry.trunk.0));
             let realm = trunk.and_then(|trunk| trunk.digest_realm.as_deref());
             let worth = entry.credentials.is_some()
-                && trunk.is_some_and(|trunk| trunk.is_source(flow.remote.ip()))
+                && is_source
                 && entry.keys.learn(digest::challenges(message), realm, tries);
             if worth && self.send_errand(now, key.id) {
                 return;
@@ -499,18 +504,12 @@ impl Stack {
         let message = request.message;
         let (Ok(to), Ok(from)) = (message.to(), message.from()) else { return false };
         let Some(&id) = to.tag().and_then(|tag| self.errands.by_tag.get(tag)) else { return false };
-        let Some(entry) = self.errands.entries.get_mut(id) else { return false };
+        let Some(entry) = self.errands.entries.get(id) else { return false };
         let (trunk, call_id) = (entry.trunk, entry.call_id.clone());
-        let What::Watch(watching) = &mut entry.what else { return false };
-        if self
-            .config
-            .trunks
-            .get(usize::from(trunk.0))
-            .is_none_or(|it| !it.is_source(request.flow.remote.ip()))
-            || message.call_id().ok() != Some(&call_id)
-        {
+        if !self.is_source(trunk, request.flow.remote.ip()) || message.call_id().ok() != Some(&call_id) {
             return false;
         }
+        let Some(watching) = self.errands.watching(id) else { return false };
         let event = message.header(Name::Event).unwrap_or_default();
         if Package::named(event.split(';').next().unwrap_or_default().trim()) != Some(watching.watch.package)
         {

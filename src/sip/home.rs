@@ -94,7 +94,7 @@ fn of_guest(flow: &Flow, shards: u8) -> ShardId {
 /// Replaces by our tag inside; requests to a contact that we registered by its account; all others by Call-ID, so
 /// that retransmissions, merged requests, CANCEL, ACK and the retry after a challenge meet their first. A number of a
 /// shard that doesn't exist counts as none: whoever gets the message finds nothing and answers 481. What may come from a
-/// phone ([`super::Config::is_guest`]) brings its flow along, which then takes the Call-ID's place.
+/// phone ([`super::Stack::is_guest`]) brings its flow along, which then takes the Call-ID's place.
 pub fn home(data: &[u8], shards: u8, guest: Option<&Flow>) -> ShardId {
     let message = match sip_codec::Message::parse(data) {
         Ok(message) => message,

@@ -227,7 +227,7 @@ impl Stack {
     /// Where the answer to a request goes. A phone behind a NAT may not know that it must ask for that (RFC 3581): it
     /// hears where it speaks from.
     fn way_back(&self, request: &Request<'_, '_>) -> Flow {
-        if self.config.is_guest(&request.flow) {
+        if self.is_guest(&request.flow) {
             return request.flow;
         }
         write::way_back(request.flow, request.message)

@@ -1,6 +1,5 @@
 //! A leg: one INVITE and the dialogs that it makes, each by a struct for its state.
 
-use super::Flow;
 use super::config::Credentials;
 use super::dialog::Dialog;
 use super::digest;
@@ -11,9 +10,11 @@ use super::reliable::Reliable;
 use super::session_id::Names;
 use super::session_timer::{Asked, Clock};
 use super::transaction::{ClientId, ServerId, keys};
+use super::{Flow, Hop};
 use crate::base::{Key, LegId, ShardId, TimerId};
 use crate::leg::{Data, Referral, TrunkId};
 use sip_codec::{Message, Name};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ keys! {
 pub(super) enum Purpose {
     /// The INVITE that begins it.
     Invite,
+    /// Such an INVITE whose server was silent: another got it since.
+    Abandoned,
     /// Our offer on an established leg, or a refresh of its session.
     Reinvite,
     /// The same by UPDATE.
@@ -152,10 +155,26 @@ pub(super) enum State {
     Over,
 }
 
+/// The servers of an INVITE.
+#[derive(Debug)]
+pub(super) struct Way {
+    /// The one that has it, and those that are tried if nobody is there.
+    pub hop: Hop,
+    pub rest: VecDeque<Hop>,
+    /// No server of the trunk is known to live: each gets little time.
+    pub brief: bool,
+    /// This server said something; and it, or another, something that the caller may have heard.
+    pub answered: bool,
+    pub heard: bool,
+    /// User part of our Contact, escaped.
+    pub user: String,
+}
+
 /// Our INVITE is out.
 #[derive(Debug)]
 pub(super) struct Calling {
     pub invite: Option<ClientId>,
+    pub way: Way,
     /// Request-URI.
     pub uri: String,
     /// To value, without tag.

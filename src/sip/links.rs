@@ -88,6 +88,10 @@ impl Links {
         }
     }
 
+    pub fn is_up(&self, flow: &Flow) -> bool {
+        self.by_flow.get(&flow.id).is_some_and(|link| link.up)
+    }
+
     /// Whether a far side took no connection lately.
     pub fn is_shunned(&self, now: Now, flow: &Flow) -> bool {
         self.shunned.get(&(flow.realm, flow.remote)).is_some_and(|until| *until > now.instant)
@@ -177,13 +181,17 @@ impl Stack {
         }
         let address = SocketAddr::new(flow.remote.ip(), via.port.unwrap_or(5060));
         let hop = Hop { transport: Transport::Tcp, address, name: None };
-        let trunk = self.config.trunks.iter().position(|trunk| trunk.hop == hop && trunk.realm == flow.realm);
+        let trunks = self.config.trunks.iter().enumerate();
+        let trunk = trunks
+            .filter(|(_, trunk)| trunk.realm == flow.realm)
+            .map(|(n, _)| TrunkId(n as u16))
+            .find(|trunk| self.servers.of(*trunk).iter().any(|server| server.hop == hop));
         let Some(link) = self.links.by_flow.get_mut(&flow.id).filter(|link| link.way.is_none()) else {
             return;
         };
         let way = (flow.realm, hop, None);
         if via.host.ip() == Some(address.ip()) && trunk.is_some() && !self.links.by_way.contains_key(&way) {
-            link.trunk = trunk.map(|n| TrunkId(n as u16));
+            link.trunk = trunk;
             link.way = Some(way.clone());
             self.links.by_way.insert(way, flow.id);
         }
@@ -197,7 +205,7 @@ impl Stack {
             // A phone is reached by the flow that it made, or not at all.
             return self.links.is_live(&flow).then_some(flow);
         }
-        let trunk = self.config.trunks.get(usize::from(trunk_id.0)).map(|trunk| trunk.hop.clone())?;
+        let trunk = self.server_at(trunk_id, flow.remote.ip()).cloned();
         let address = place.address.filter(|address| address.is_ipv4() == flow.remote.is_ipv4());
         let live = self.links.is_live(&flow);
         let same = address.is_none_or(|address| address.ip() == flow.remote.ip());
@@ -211,10 +219,10 @@ impl Stack {
         let transport = spoken.unwrap_or(flow.transport);
         let hop = match address {
             Some(address) => {
-                let name = trunk.name.filter(|_| transport.is_secure());
+                let name = trunk.and_then(|trunk| trunk.name).filter(|_| transport.is_secure());
                 Hop { transport, address, name }
             }
-            None if flow.transport.is_stream() => trunk,
+            None if flow.transport.is_stream() => trunk?,
             None => return Some(flow),
         };
         let next = self.reach(flow.realm, &hop, Some(trunk_id))?;
@@ -236,22 +244,24 @@ impl Stack {
     }
 
     /// Where a message goes that was to go by a connection that is gone: a response by section 18.2.2 of RFC 3261, a
-    /// request (CANCEL, an ACK that is asked for again) to its trunk.
+    /// request (CANCEL, an ACK that is asked for again) to its trunk, to the same server if that is one.
     fn redirect(&mut self, flow: &Flow, data: &[u8]) -> Option<Flow> {
-        if self.config.is_guest(flow) {
+        if self.is_guest(flow) {
             return None;
         }
         let message = Message::parse(data).ok()?;
         let trunk = self.trunk_of(flow);
-        let config = self.config.clone();
-        let hop = trunk.and_then(|trunk| config.trunks.get(usize::from(trunk.0))).map(|trunk| &trunk.hop);
         if message.code().is_none() {
-            let hop = hop.filter(|hop| hop.transport == flow.transport)?;
-            return self.reach(flow.realm, hop, trunk);
+            let servers = self.servers.of(trunk?).iter().map(|server| &server.hop);
+            let same = servers.into_iter().find(|hop| hop.address == flow.remote);
+            let hop = same.or_else(|| self.server_at(trunk?, flow.remote.ip()));
+            let hop = hop.filter(|hop| hop.transport == flow.transport)?.clone();
+            return self.reach(flow.realm, &hop, trunk);
         }
         let via = message.via().ok()?;
         let port = via.port.filter(|port| *port != 0).unwrap_or(flow.transport.port());
         let address = SocketAddr::new(flow.remote.ip(), port);
+        let hop = trunk.and_then(|trunk| self.server_at(trunk, address.ip()));
         let name = hop.filter(|hop| hop.address.ip() == address.ip()).and_then(|hop| hop.name.clone());
         self.reach(flow.realm, &Hop { transport: flow.transport, address, name }, trunk)
     }

@@ -12,6 +12,7 @@ mod counters;
 mod dialog;
 mod digest;
 mod errand;
+mod failover;
 mod fate;
 mod home;
 mod hop;
@@ -21,7 +22,9 @@ mod inform;
 mod invite;
 mod leg;
 mod links;
+mod locate;
 mod multipart;
+mod names;
 mod phones;
 mod policy;
 mod reason;
@@ -30,6 +33,8 @@ mod refer;
 mod register;
 mod reliable;
 mod rules;
+mod scout;
+mod servers;
 mod session_id;
 mod session_timer;
 mod size;
@@ -46,8 +51,8 @@ mod write;
 
 pub use bans::Banning;
 pub use config::{
-    Caps, Config, Credentials, Refreshes, Reliability, Renewal, SessionPolicy, Strangers, Streams, Timers,
-    Trunk,
+    Caps, Config, Credentials, Entry, Probe, Refreshes, Reliability, Renewal, SessionPolicy, Strangers,
+    Streams, Timers, Trunk,
 };
 pub use connection::{Arrival, Began, Closed, Connection, Traffic};
 pub use counters::Counters;
@@ -55,10 +60,13 @@ pub use errand::Receipt;
 pub use home::{home, home_of_quoted};
 pub use hop::Hop;
 pub use identity::{Asserting, Trust};
+pub use locate::{Host, Target};
 pub use phones::Phones;
 pub use policy::Policy;
 pub use reason::Reasons;
 pub use rules::{Act, Rule, Way};
+pub use scout::{Note, Scout, ScoutCounters, ScoutInput, ScoutOutput};
+pub use servers::Server;
 pub use source::{Block, NoBlock};
 pub use stack::Stack;
 pub use stun::{answer_stun, is_stun};
@@ -68,6 +76,7 @@ use crate::leg as words;
 pub use crate::leg::Secret;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The transport of a SIP message.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -185,6 +194,29 @@ pub enum Input<'a> {
     },
     /// The user wants to be told of it no more.
     Unwatch(u64),
+    /// These are a trunk's servers from now on.
+    Servers {
+        /// The trunk.
+        trunk: words::TrunkId,
+        /// Its servers.
+        servers: Vec<Server>,
+    },
+    /// Meets [`Output::Locate`]; empty where nothing was found.
+    Located {
+        /// For what.
+        target: Target,
+        /// The ways to it, best first.
+        hops: Vec<Hop>,
+    },
+    /// Ask a server how it is; met by [`Output::Probed`].
+    Probe {
+        /// The trunk.
+        trunk: words::TrunkId,
+        /// The server.
+        hop: Hop,
+        /// The probe's number.
+        number: u32,
+    },
 }
 
 /// A browser user's registration upstream.
@@ -248,6 +280,24 @@ pub enum Output {
     Ban {
         /// Who.
         source: IpAddr,
+    },
+    /// A server was silent, refused by ICMP or its connection, or said 503.
+    Suspect {
+        /// Of this trunk.
+        trunk: words::TrunkId,
+        /// Which.
+        hop: Hop,
+        /// It said for how long it wants to be left alone.
+        wait: Option<Duration>,
+    },
+    /// A dialog goes on at a name: where is that? [`Input::Located`] is waited for, not for long.
+    Locate(Target),
+    /// Meets [`Input::Probe`].
+    Probed {
+        /// The probe's number.
+        number: u32,
+        /// The response's code; `None` where there is none.
+        code: Option<u16>,
     },
     /// To the call machine.
     Event(words::Event),

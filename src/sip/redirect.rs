@@ -33,7 +33,7 @@ impl Stack {
                 let other = matches!(uri.scheme, sip_codec::Scheme::Other(_));
                 let user = uri.user_text().filter(|user| !other && !user.is_empty())?;
                 let own = match uri.host {
-                    Some(Host::Ip(ip)) => trunk.is_source(ip),
+                    Some(Host::Ip(ip)) => self.is_source(leg.trunk, ip),
                     Some(host) => {
                         let domain = trunk.domain.rsplit_once(':').map_or(&*trunk.domain, |(host, _)| host);
                         host.to_string().eq_ignore_ascii_case(domain)

@@ -1,10 +1,11 @@
 //! Registration of accounts upstream (RFC 3261 section 10): refresh, 423, challenges, back-off.
 
 use super::config::{Credentials, Renewal};
+use super::failover::{Fault, retry_after};
 use super::stack::Owner;
-use super::transaction::keys;
+use super::transaction::{ClientId, keys};
 use super::write::{ALLOW, Draft};
-use super::{Flow, Output, Registration, Stack, digest, home};
+use super::{Flow, Hop, Output, Registration, Stack, digest, home};
 use crate::base::{Key, Map, Now, Random, ShardId, Slab, TimerId, Wheel};
 use crate::leg::{Account, Cause, Reason, TrunkId};
 use sip_codec::{Address, Escaped, Message, Method, Name, RetryAfter};
@@ -26,6 +27,8 @@ pub(super) struct RegistrationKey {
 
 /// Longest expiry that a registrar may talk us into.
 const LONGEST: u32 = 86_400;
+/// Registrations move from one server to another so many milliseconds apart.
+const MOVE_MS: u64 = 5;
 /// How often one attempt may be answered with 423.
 const TOO_BRIEF: u8 = 3;
 
@@ -48,6 +51,13 @@ enum State {
 struct Entry {
     account: Account,
     trunk: TrunkId,
+    /// The server that has, or is asked for, the binding, and those that are tried if nobody is there.
+    hop: Option<Hop>,
+    rest: Vec<Hop>,
+    /// That server said something to this attempt.
+    answered: bool,
+    /// The REGISTER that is out.
+    client: Option<ClientId>,
     user: String,
     credentials: Arc<Credentials>,
     keys: digest::Keys,
@@ -65,7 +75,7 @@ struct Entry {
     /// The registrar may hold a binding.
     bound: bool,
     told: Option<Result<(), Reason>>,
-    timer: Option<TimerId>,
+    timer: Option<(TimerId, Instant)>,
 }
 
 /// All registrations of a shard.
@@ -114,10 +124,16 @@ impl Registrations {
 
     fn arm(&mut self, now: Now, id: RegistrationId, after: Option<Duration>) {
         let Some(entry) = self.entries.get_mut(id) else { return };
-        if let Some(timer) = entry.timer.take() {
+        if let Some((timer, _)) = entry.timer.take() {
             self.wheel.cancel(timer);
         }
-        entry.timer = after.map(|after| self.wheel.insert(now.instant + after, id));
+        let at = after.map(|after| now.instant + after);
+        entry.timer = at.map(|at| (self.wheel.insert(at, id), at));
+    }
+
+    /// When something is due for it.
+    fn due(&self, id: RegistrationId) -> Option<Instant> {
+        self.entries.get(id)?.timer.map(|(_, at)| at)
     }
 
     fn remove(&mut self, now: Now, id: RegistrationId) {
@@ -140,7 +156,7 @@ fn refresh_after(seconds: u32, random: &mut Random) -> Duration {
 }
 
 /// How long to wait after that many failures in a row.
-fn retry_after(pace: &Renewal, failures: u32, random: &mut Random) -> Duration {
+fn back_off(pace: &Renewal, failures: u32, random: &mut Random) -> Duration {
     let wait = pace.retry * 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
     let wait = wait.min(pace.retry_max);
     wait + wait * (random.below(200) as u32) / 1000
@@ -156,6 +172,10 @@ impl Stack {
         let entry = Entry {
             account: account.clone(),
             trunk,
+            hop: None,
+            rest: Vec::new(),
+            answered: false,
+            client: None,
             user,
             credentials: Arc::new(credentials),
             keys: digest::Keys::default(),
@@ -202,6 +222,7 @@ impl Stack {
         }
         if entry.trunk != trunk {
             entry.call_id = self.random.token(24);
+            entry.hop = None;
         }
         (entry.trunk, entry.user, entry.credentials) = (trunk, user, Arc::new(credentials));
         (entry.keys, entry.told, entry.failures) = (digest::Keys::default(), None, 0);
@@ -223,17 +244,94 @@ impl Stack {
     }
 
     pub(super) fn on_register_due(&mut self, now: Now, id: RegistrationId) {
-        self.attempt(now, id);
+        let asking =
+            self.registrations.entries.get(id).is_some_and(|entry| matches!(entry.state, State::Asking));
+        let client = self.registrations.entries.get(id).and_then(|entry| entry.client);
+        let trunk = self.registrations.entries.get(id).map_or(TrunkId(0), |entry| entry.trunk);
+        if asking && client.is_some_and(|client| self.by_datagram(now, client)) {
+            let patience = self.config.trunks.get(usize::from(trunk.0)).map(|trunk| trunk.patience);
+            return self.registrations.arm(now, id, patience);
+        }
+        // The server let its time pass.
+        if asking && self.next_registrar(now, id, Fault::Silent) {
+            return;
+        }
+        if !asking {
+            self.attempt(now, id);
+        }
     }
 
     /// Begins a new attempt to bind.
     fn attempt(&mut self, now: Now, id: RegistrationId) {
         let Some(entry) = self.registrations.entries.get_mut(id) else { return };
         entry.state = State::Asking;
-        (entry.tries, entry.brief) = (0, 0);
+        (entry.tries, entry.brief, entry.answered) = (0, 0, false);
+        let (trunk, kept) = (entry.trunk, entry.hop.clone());
         self.registrations.arm(now, id, None);
-        if !self.send_register(now, id) {
+        let realm = self.config.trunks.get(usize::from(trunk.0)).map(|trunk| trunk.realm);
+        let mut hops = realm.map(|realm| self.order(now, realm, trunk)).unwrap_or_default();
+        // A binding stays where it is while that server lives.
+        if let Some(kept) = kept.filter(|kept| !self.servers.is_better(now, trunk, kept)) {
+            hops.retain(|hop| *hop != kept);
+            hops.insert(0, kept);
+        }
+        hops.reverse();
+        let Some(entry) = self.registrations.entries.get_mut(id) else { return };
+        entry.hop = hops.pop();
+        entry.rest = hops;
+        let sent = self.send_register(now, id);
+        if !sent && !self.next_registrar(now, id, Fault::Silent) {
             self.failed(now, id, Reason::from(Cause::Unreachable), None);
+        }
+    }
+
+    /// Asks the next server. False where none is left.
+    fn next_registrar(&mut self, now: Now, id: RegistrationId, fault: Fault) -> bool {
+        let Some(entry) = self.registrations.entries.get_mut(id) else { return false };
+        let (trunk, hop, answered) = (entry.trunk, entry.hop.clone(), entry.answered);
+        // Nobody must be bound where nobody was when it mattered.
+        if let Some(client) = entry.client.take() {
+            self.table.abandon(client, Owner::Registration(RegistrationKey { id, turn: entry.turn }));
+        }
+        match (hop, fault) {
+            (Some(hop), Fault::Busy(Some(wait))) => self.suspect(now, trunk, &hop, Some(wait)),
+            (Some(hop), Fault::Silent) if !answered => self.suspect(now, trunk, &hop, None),
+            _ => {}
+        }
+        while let Some(entry) = self.registrations.entries.get_mut(id) {
+            let Some(next) = entry.rest.pop() else { return false };
+            (entry.hop, entry.tries, entry.answered) = (Some(next), 0, false);
+            if self.send_register(now, id) {
+                self.counters.failovers += 1;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Brings registrations to where they belong since a trunk's servers changed: away from the dead, back from a
+    /// standby server, and at once where there was none before. Spread, so that no server is stampeded.
+    pub(super) fn move_registrations(&mut self, now: Now, trunk: TrunkId) {
+        let usable = self.servers.is_usable(now, trunk);
+        let moves = |entry: &Entry| {
+            entry.trunk == trunk
+                && match entry.state {
+                    State::Bound => {
+                        entry.hop.as_ref().is_some_and(|hop| self.servers.is_better(now, trunk, hop))
+                    }
+                    State::Waiting => usable && entry.told == Some(Err(Reason::from(Cause::Unreachable))),
+                    State::Asking | State::Leaving { .. } => false,
+                }
+        };
+        let all = self.registrations.entries.iter();
+        let ids: Vec<RegistrationId> = all.filter(|(_, entry)| moves(entry)).map(|(id, _)| id).collect();
+        let span = (ids.len() as u64 * MOVE_MS).clamp(1_000, 60_000);
+        for id in ids {
+            let wait = Duration::from_millis(self.random.below(span));
+            let sooner = self.registrations.due(id).is_none_or(|due| now.instant + wait < due);
+            if sooner {
+                self.registrations.arm(now, id, Some(wait));
+            }
         }
     }
 
@@ -245,7 +343,10 @@ impl Stack {
         };
         let Some(trunk) = config.trunks.get(usize::from(trunk_id.0)) else { return false };
         let Some(listener) = self.listener(trunk.realm) else { return false };
-        let Some(flow) = self.reach(trunk.realm, &trunk.hop, Some(trunk_id)) else { return false };
+        let hop = self.registrations.entries.get(id).and_then(|entry| entry.hop.clone());
+        let Some(flow) = hop.and_then(|hop| self.reach(trunk.realm, &hop, Some(trunk_id))) else {
+            return false;
+        };
         let Some(entry) = self.registrations.entries.get_mut(id) else { return false };
         let leaving = matches!(entry.state, State::Leaving { .. });
         let expires = if leaving { 0 } else { entry.expires };
@@ -286,7 +387,15 @@ impl Stack {
         };
         let owner = Owner::Registration(RegistrationKey { id, turn: entry.turn });
         entry.bound |= !leaving;
-        self.begin(now, flow, (&branch, Method::Register), bytes, owner).is_some()
+        let hurry = !leaving && !entry.rest.is_empty();
+        let begun = self.begin(now, flow, (&branch, Method::Register), bytes, owner);
+        if let Some(entry) = self.registrations.entries.get_mut(id) {
+            entry.client = begun;
+        }
+        if begun.is_some() {
+            self.registrations.arm(now, id, hurry.then_some(trunk.patience));
+        }
+        begun.is_some()
     }
 
     pub(super) fn on_register_response(
@@ -297,9 +406,17 @@ impl Stack {
         message: &Message<'_>,
         code: u16,
     ) {
+        let Some(entry) = self.registrations.current(key) else { return };
+        entry.answered = true;
+        let (id, trunk_id) = (key.id, entry.trunk);
+        if matches!(entry.state, State::Asking) {
+            // Whoever says anything has all the time that its transaction gives it.
+            self.registrations.arm(now, id, None);
+        }
         if code < 200 {
             return;
         }
+        let is_source = self.is_source(trunk_id, flow.remote.ip());
         let Some(entry) = self.registrations.current(key) else { return };
         let trunk = self.config.trunks.get(usize::from(entry.trunk.0));
         if matches!(code, 401 | 407) {
@@ -307,8 +424,7 @@ impl Stack {
             let tries = entry.tries;
             entry.tries += 1;
             let realm = trunk.and_then(|trunk| trunk.digest_realm.as_deref());
-            let worth = trunk.is_some_and(|trunk| trunk.is_source(flow.remote.ip()))
-                && entry.keys.learn(digest::challenges(message), realm, tries);
+            let worth = is_source && entry.keys.learn(digest::challenges(message), realm, tries);
             if worth && self.send_register(now, key.id) {
                 return;
             }
@@ -321,6 +437,7 @@ impl Stack {
         match code {
             200..=299 => self.on_registered(now, key.id, message),
             423 => self.on_too_brief(now, key.id, message),
+            503 if self.next_registrar(now, key.id, Fault::Busy(retry_after(message))) => {}
             _ => {
                 let wait = message.header(Name::RetryAfter).and_then(|value| RetryAfter::parse(value).ok());
                 let wait = wait.map(|wait| Duration::from_secs(wait.seconds.min(3600).into()));
@@ -333,7 +450,7 @@ impl Stack {
         let Some(entry) = self.registrations.entries.get_mut(id) else { return };
         let advertised = self.config.trunks.get(usize::from(entry.trunk.0)).and_then(|trunk| {
             let listener = self.listeners.iter().find(|l| l.realm == trunk.realm)?;
-            Some(listener.sent_by(trunk.hop.transport))
+            Some(listener.sent_by(entry.hop.as_ref()?.transport))
         });
         let granted =
             advertised.and_then(|at| granted(message, &home::user(&entry.account), at, entry.expires));
@@ -365,9 +482,11 @@ impl Stack {
     pub(super) fn on_register_silence(&mut self, now: Now, key: RegistrationKey) {
         let Some(entry) = self.registrations.current(key) else { return };
         self.counters.timeouts += 1;
-        match entry.state {
+        let state = entry.state;
+        match state {
             State::Leaving { back: true } => self.attempt(now, key.id),
             State::Leaving { back: false } => self.registrations.remove(now, key.id),
+            State::Asking if self.next_registrar(now, key.id, Fault::Silent) => {}
             _ => self.failed(now, key.id, Reason::from(Cause::Unreachable), None),
         }
     }
@@ -384,7 +503,7 @@ impl Stack {
             Cause::Forbidden | Cause::NotFound => {
                 pace.refused + pace.refused * (self.random.below(200) as u32) / 1000
             }
-            _ => retry_after(pace, entry.failures, &mut self.random),
+            _ => back_off(pace, entry.failures, &mut self.random),
         };
         self.registrations.arm(now, id, Some(wait.max(at_least.unwrap_or_default())));
         self.report(id, Err(reason));
@@ -443,7 +562,7 @@ mod tests {
     fn waits_longer_after_each_failure_up_to_a_limit() {
         let (mut random, pace) = (Random::from_number(1), Renewal::default());
         for (failures, least) in [(1, 30), (2, 60), (3, 120), (4, 240), (5, 300), (60, 300)] {
-            let wait = retry_after(&pace, failures, &mut random).as_secs();
+            let wait = back_off(&pace, failures, &mut random).as_secs();
             assert!((least..=least * 6 / 5).contains(&wait), "{failures}: {wait}");
         }
     }

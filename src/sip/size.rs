@@ -40,6 +40,13 @@ impl Stack {
         begun
     }
 
+    /// Time is up for a request whose connection is not: it goes as the datagram that it would have been. False where
+    /// it went as one already, or where the far side has it.
+    pub(super) fn by_datagram(&mut self, now: Now, id: ClientId) -> bool {
+        let waits = self.table.asked(id).is_some_and(|(flow, _)| !self.links.is_up(&flow));
+        waits && self.table.go_instead(now, id, &mut self.out)
+    }
+
     /// The connection that a request of this size goes by in place of a datagram.
     fn stream_for(&mut self, now: Now, flow: &Flow, size: usize) -> Option<Flow> {
         if flow.transport != Transport::Udp || size <= LONGEST {

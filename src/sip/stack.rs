@@ -7,13 +7,15 @@ use super::dialog::Dialog;
 use super::errand::{ErrandKey, Errands};
 use super::leg::{Leg, LegKey, Purpose, State, TICKS, Tick};
 use super::links::Links;
+use super::names::{Names, Onward};
 use super::phones::{self, AskKey};
 use super::register::{RegistrationKey, Registrations};
+use super::servers::Servers;
 use super::session_id;
 use super::strikes::Strikes;
 use super::transaction::{ClientId, Gone, Outbox, ServerId, Table};
 use super::write::{Answer, Draft, Headers};
-use super::{Flow, Input, Output, home};
+use super::{Flow, Input, Output, Target, home};
 use crate::base::{Deadline, FlowId, LegId, Machine, Map, Mint, Now, Random, RealmId, ShardId, Slab, Wheel};
 use crate::leg::{Command, Event, Reason, TrunkId};
 use sip_codec::{Error, Message, Method};
@@ -40,6 +42,8 @@ pub(super) enum Owner {
     /// A phone's REGISTER, passed on.
     Phone(AskKey),
     Errand(ErrandKey),
+    /// The scout's.
+    Probe(u32),
 }
 
 /// A request within a dialog.
@@ -58,6 +62,8 @@ pub(super) struct Written {
     pub flow: Flow,
     pub bytes: Vec<u8>,
     pub authorization: Vec<(&'static str, String)>,
+    /// The way to this name is not known yet.
+    pub name: Option<Target>,
 }
 
 /// What became of it.
@@ -87,6 +93,8 @@ pub struct Stack {
     pub(super) links: Links,
     pub(super) strikes: Strikes,
     pub(super) bans: Bans,
+    pub(super) servers: Servers,
+    pub(super) names: Names,
     pub(super) counters: Counters,
 }
 
@@ -95,6 +103,10 @@ impl Stack {
     pub fn new(shard: ShardId, shards: u8, config: Arc<Config>, mut random: Random) -> Stack {
         debug_assert!(shard.0 < shards);
         let caps = config.caps;
+        let mut servers = Servers::default();
+        for (n, trunk) in config.trunks.iter().enumerate() {
+            servers.set(TrunkId(n as u16), trunk.servers());
+        }
         Stack {
             shard,
             phones: Box::new(phones::Table::new(shard, config.phones.as_ref(), &mut random)),
@@ -113,6 +125,8 @@ impl Stack {
             links: Links::default(),
             strikes: Strikes::default(),
             bans: Bans::default(),
+            servers,
+            names: Names::default(),
             counters: Counters::default(),
             config,
         }
@@ -179,7 +193,7 @@ impl Stack {
         if let Some(trunk) = self.links.trunk(flow) {
             return Some(trunk);
         }
-        self.config.trunk_at(flow)
+        self.trunk_at(flow)
     }
 
     pub(super) fn tell(&mut self, mut event: Event) {
@@ -265,10 +279,21 @@ impl Stack {
         dialog.local_seq += 1;
         let cseq = dialog.local_seq;
         let branch = home::branch(self.shard, &mut self.random);
-        let Written { flow, bytes, authorization } = self.draft(key, fork, cseq, &branch, &ask)?;
+        let Written { flow, bytes, authorization, name } = self.draft(key, fork, cseq, &branch, &ask)?;
         let owner = Owner::Leg(key, ask.purpose);
-        let client = self.begin(now, flow, (&branch, ask.method), bytes, owner)?;
-        self.legs.get_mut(key)?.open += 1;
+        let begun = match name {
+            // Over TCP it would go to where the dialog went before, not to where the name leads.
+            Some(_) => self.table.begin(now, flow, (&branch, ask.method), bytes, owner, &mut self.out),
+            None => self.begin(now, flow, (&branch, ask.method), bytes, owner),
+        };
+        self.counters.full_transactions += u64::from(begun.is_none() && name.is_some());
+        let client = begun?;
+        let leg = self.legs.get_mut(key)?;
+        leg.open += 1;
+        let trunk = leg.trunk;
+        if let Some(name) = name {
+            self.hold(&name, Some(client), trunk);
+        }
         Some(Sent { client, authorization })
     }
 
@@ -283,13 +308,21 @@ impl Stack {
         ask: &Ask<'_>,
     ) -> Option<Written> {
         let addressed = self.legs.get(key)?.dialogs.get(fork)?.address();
-        let flow = self.onward(key, addressed.place)?;
+        let trunk_id = self.legs.get(key)?.trunk;
+        let (flow, name) = match self.seeks(key, addressed.target.clone()) {
+            Some(target) => match self.toward(key, &target)? {
+                Onward::Known(flow) => (flow, None),
+                Onward::Asked(flow) => (flow, Some(target)),
+            },
+            None => (self.onward(key, addressed.place)?, None),
+        };
+        // Nothing is signed for whoever a name may turn out to lead to.
+        let is_source = name.is_none() && self.is_source(trunk_id, flow.remote.ip());
         let leg = self.legs.get_mut(key)?;
         let sent_by = self.listeners.iter().find(|l| l.realm == flow.realm)?.sent_by(flow.transport);
         let dialog: &Dialog = leg.dialogs.get(fork)?;
-        let trunk = self.config.trunks.get(usize::from(leg.trunk.0))?;
         let authorization = match &leg.credentials {
-            Some(credentials) if ask.method != Method::Ack && trunk.is_source(flow.remote.ip()) => {
+            Some(credentials) if ask.method != Method::Ack && is_source => {
                 let request = super::digest::Request {
                     method: ask.method.as_str(),
                     uri: &addressed.uri,
@@ -297,7 +330,7 @@ impl Stack {
                 };
                 leg.keys.authorise(credentials, request, &self.random.token(16))
             }
-            None if ask.method != Method::Ack && trunk.is_source(flow.remote.ip()) => {
+            None if ask.method != Method::Ack && is_source => {
                 leg.line.as_mut().map(|line| std::mem::take(&mut line.pass)).unwrap_or_default()
             }
             _ => Vec::new(),
@@ -330,7 +363,7 @@ impl Stack {
         if bytes.is_none() {
             self.counters.refused_writes += 1;
         }
-        Some(Written { flow, bytes: bytes?, authorization })
+        Some(Written { flow, bytes: bytes?, authorization, name })
     }
 
     /// Answers a request that has a transaction.
@@ -376,6 +409,7 @@ impl Stack {
             Owner::Registration(key) => self.on_register_silence(now, key),
             Owner::Phone(key) => self.on_asking_silence(now, key),
             Owner::Errand(key) => self.on_errand_silence(now, key),
+            Owner::Probe(number) => self.out.push_back(Output::Probed { number, code: None }),
         }
     }
 
@@ -387,7 +421,11 @@ impl Stack {
         if !matches!(
             self.table.owner_of(id),
             Some(
-                Owner::Leg(_, Purpose::Invite) | Owner::Registration(_) | Owner::Phone(_) | Owner::Errand(_)
+                Owner::Leg(_, Purpose::Invite)
+                    | Owner::Registration(_)
+                    | Owner::Phone(_)
+                    | Owner::Errand(_)
+                    | Owner::Probe(_)
             )
         ) {
             return;
@@ -453,6 +491,10 @@ impl Stack {
             Owner::Registration(key) => self.on_register_response(now, flow, key, message, code),
             Owner::Phone(key) => self.on_asking_response(now, flow, key, (message, code)),
             Owner::Errand(key) => self.on_errand_response(now, flow, key, message, code),
+            Owner::Probe(number) if code >= 200 => {
+                self.out.push_back(Output::Probed { number, code: Some(code) });
+            }
+            Owner::Probe(_) => {}
         }
     }
 
@@ -466,6 +508,7 @@ impl Stack {
     ) {
         match purpose {
             Purpose::Invite => self.on_invite_response(now, flow, (key, id), message, code),
+            Purpose::Abandoned => self.on_abandoned_response(now, (key, id), message, code),
             Purpose::Reinvite => self.on_reinvite_response(now, flow, (key, id), message, code),
             Purpose::Update => self.on_update_response(now, flow, (key, id), message, code),
             Purpose::Prack(fork) => self.on_prack_response(now, flow, (key, fork), message, code),
@@ -480,11 +523,13 @@ impl Stack {
     /// Takes in the challenges of a 401 or 407. True where the request is worth trying again: from the trunk's own
     /// address, for the realm that we have credentials for.
     pub(super) fn learn(&mut self, key: LegKey, flow: Flow, message: &Message<'_>, tries: u8) -> bool {
+        let Some(trunk_id) = self.legs.get(key).map(|leg| leg.trunk) else { return false };
+        let is_source = self.is_source(trunk_id, flow.remote.ip());
         let Some(leg) = self.legs.get_mut(key) else { return false };
-        let Some(trunk) = self.config.trunks.get(usize::from(leg.trunk.0)) else { return false };
+        let Some(trunk) = self.config.trunks.get(usize::from(trunk_id.0)) else { return false };
         self.counters.challenges += 1;
         leg.credentials.is_some()
-            && trunk.is_source(flow.remote.ip())
+            && is_source
             && leg.keys.learn(super::digest::challenges(message), trunk.digest_realm.as_deref(), tries)
     }
 
@@ -541,6 +586,7 @@ impl Machine for Stack {
     type Output = Output;
 
     fn handle_input(&mut self, now: Now, input: Input<'_>) {
+        self.names.tick(now);
         match input {
             // Behind one NAT a phone is not to be held to what its neighbours do.
             Input::Message { flow, .. } | Input::Broken { flow, .. }
@@ -564,6 +610,9 @@ impl Machine for Stack {
                 self.on_watch(now, watch, identity.as_deref(), trunk, number);
             }
             Input::Unwatch(number) => self.on_unwatch(now, number),
+            Input::Servers { trunk, servers } => self.on_servers(now, trunk, servers),
+            Input::Located { target, hops } => self.on_located(now, &target, &hops),
+            Input::Probe { trunk, hop, number } => self.on_probe(now, trunk, &hop, number),
         }
         if cfg!(debug_assertions) {
             self.check_invariants();
@@ -571,6 +620,7 @@ impl Machine for Stack {
     }
 
     fn handle_timeout(&mut self, now: Now) {
+        self.names.tick(now);
         while let Some(gone) = self.table.expire(now, &mut self.out) {
             self.on_gone(now, gone);
         }

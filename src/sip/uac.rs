@@ -2,8 +2,9 @@
 
 use super::body::{self, Body};
 use super::dialog::Dialog;
+use super::failover::{Fault, retry_after};
 use super::inform::{EVENTS, Words};
-use super::leg::{Able, Calling, Cancel, Change, Leg, LegKey, Purpose, State, TICKS, Tick, Up};
+use super::leg::{Able, Calling, Cancel, Change, Leg, LegKey, Purpose, State, TICKS, Tick, Up, Way};
 use super::multipart;
 use super::phones::{FLOW_FAILED, Inherited, Line};
 use super::policy::Dressed;
@@ -19,6 +20,7 @@ use crate::base::Now;
 use crate::leg::{Cause, Data, Dial, Event, Fork, Identity, Part, Party, Reason, Target, TrunkId};
 use crate::sdp::Session;
 use sip_codec::{Address, Escaped, Message, Method, Name};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Dialogs that answers make beyond the bound of early ones.
@@ -86,8 +88,19 @@ impl Stack {
         if self.by_id.contains_key(&dial.leg) {
             return Err(Cause::Failed);
         }
-        let flow = self.reach(trunk.realm, &trunk.hop, Some(trunk_id)).ok_or(Cause::Unreachable)?;
-        let calling = self.calling(dial, trunk, uri, headers);
+        let usable = self.servers.is_usable(now, trunk_id);
+        let mut rest = VecDeque::from(self.order(now, trunk.realm, trunk_id));
+        let brief = !usable && (trunk.probe.is_some() || rest.len() > 1);
+        let (hop, flow) = loop {
+            let hop = rest.pop_front().ok_or(Cause::Unreachable)?;
+            if let Some(flow) = self.reach(trunk.realm, &hop, Some(trunk_id)) {
+                break (hop, flow);
+            }
+        };
+        let user = Escaped(&user).to_string();
+        let contact = listener.contact(&user, flow.transport, false);
+        let way = Way { hop, rest, brief, answered: false, heard: false, user };
+        let calling = self.calling(dial, trunk, uri, (headers, way));
         let leg = Leg {
             id: dial.leg,
             known: true,
@@ -101,7 +114,7 @@ impl Stack {
             local_tag: tag.into(),
             names: Names { far: None, near: Some(near) },
             why: None,
-            contact: listener.contact(&Escaped(&user).to_string(), flow.transport, false),
+            contact,
             dialogs: Vec::new(),
             main: 0,
             state: State::Calling(calling),
@@ -117,7 +130,7 @@ impl Stack {
         let key = self.insert(leg).ok_or(Cause::Overloaded)?;
         self.link(key, dial.with);
         self.arm(now, key, Tick::Ring, trunk.ring);
-        if let Err(cause) = self.send_invite(now, key) {
+        if let Err(cause) = self.send_invite(now, key, false) {
             self.finish(key, Some(Reason::from(cause)));
         }
         Ok(())
@@ -150,28 +163,34 @@ impl Stack {
 
     /// The flow of a leg's INVITE: its connection may be gone since it was challenged.
     fn first_flow(&mut self, key: LegKey) -> Option<Flow> {
-        let (flow, trunk_id) = self.legs.get(key).map(|leg| (leg.flow, leg.trunk))?;
+        let leg = self.legs.get_mut(key)?;
+        let (flow, trunk_id, hop) = (leg.flow, leg.trunk, leg.calling()?.way.hop.clone());
         if self.links.is_live(&flow) {
             return Some(flow);
         }
         if self.legs.get(key)?.phone().is_some() {
             return None;
         }
-        let config = self.config.clone();
-        let trunk = config.trunks.get(usize::from(trunk_id.0))?;
-        let flow = self.reach(trunk.realm, &trunk.hop, Some(trunk_id))?;
+        let flow = self.reach(flow.realm, &hop, Some(trunk_id))?;
         self.legs.get_mut(key)?.flow = flow;
         Some(flow)
     }
 
     /// What goes into the INVITE of a call to this URI.
-    pub(super) fn calling(&mut self, dial: &Dial, trunk: &super::Trunk, uri: String, data: Data) -> Calling {
+    pub(super) fn calling(
+        &mut self,
+        dial: &Dial,
+        trunk: &super::Trunk,
+        uri: String,
+        (data, way): (Data, Way),
+    ) -> Calling {
         let offer = if dial.late { Vec::new() } else { body::write(&dial.offer) };
         let parts = dial.carried.parts.iter().filter(|part| passes(trunk, part));
         let parts: Vec<Part> = parts.cloned().collect();
         let (content, offer) = multipart::compose(offer, &parts, || self.random.token(24));
         Calling {
             invite: None,
+            way,
             to: Address { display: "", uri: &uri, tag: None }.to_string(),
             uri,
             hops: dial.hops,
@@ -189,8 +208,8 @@ impl Stack {
         }
     }
 
-    /// Sends the INVITE, the first time or signed after a challenge.
-    pub(super) fn send_invite(&mut self, now: Now, key: LegKey) -> Result<(), Cause> {
+    /// Sends the INVITE, the first time, signed after a challenge, or (`same`) as it was, to another server.
+    pub(super) fn send_invite(&mut self, now: Now, key: LegKey, same: bool) -> Result<(), Cause> {
         let branch = home::branch(self.shard, &mut self.random);
         let cnonce = self.random.token(16);
         let flow = self.first_flow(key).ok_or(Cause::Unreachable)?;
@@ -198,8 +217,8 @@ impl Stack {
         let extensions = self.invite_headers(key);
         let leg = self.legs.get_mut(key).ok_or(Cause::Failed)?;
         let State::Calling(calling) = &mut leg.state else { return Err(Cause::Failed) };
-        calling.cseq += 1;
-        if let Some(credentials) = &leg.credentials {
+        calling.cseq += u32::from(!same);
+        if let Some(credentials) = leg.credentials.as_ref().filter(|_| !same) {
             let request = digest::Request { method: "INVITE", uri: &calling.uri, body: &calling.offer };
             calling.authorization = leg.keys.authorise(credentials, request, &cnonce);
         } else if let Some(line) = leg.line.as_mut().filter(|line| line.phone.is_none()) {
@@ -251,8 +270,8 @@ impl Stack {
         if let State::Calling(calling) = &mut leg.state {
             calling.invite = Some(begun);
         }
-        let deadline = self.config.trunks.get(usize::from(leg.trunk.0)).map(|trunk| trunk.deadline);
-        self.arm(now, key, Tick::Deadline, deadline.unwrap_or(self.config.timers.t1 * 64));
+        let patience = self.invite_patience(key);
+        self.arm(now, key, Tick::Deadline, patience);
         Ok(())
     }
 
@@ -266,6 +285,9 @@ impl Stack {
     ) {
         let Some(leg) = self.legs.get_mut(key) else { return };
         let current = leg.calling().is_some_and(|calling| calling.invite == Some(id));
+        if current {
+            self.on_heard(key, code);
+        }
         match code {
             200..=299 if current => self.on_success(now, (key, id), message),
             // A fork that answers after another did, or after all was over.
@@ -276,8 +298,10 @@ impl Stack {
             421 => self.on_extension_required(now, key, message),
             422 => self.on_too_short(now, key, message),
             300..=302 => self.on_redirected(key, message, code),
+            // Section 21.5.4, and section 4.3 of RFC 3263.
+            503 if self.fail_over(now, key, Fault::Busy(retry_after(message))) => {}
             _ => {
-                let trunk = leg.trunk;
+                let Some(trunk) = self.legs.get(key).map(|leg| leg.trunk) else { return };
                 let reason = self.trunk_policy(trunk).map(|policy| policy.reasons.of_response(message, code));
                 self.finish(key, Some(reason.unwrap_or(Reason::from_code(code))));
             }
@@ -288,7 +312,8 @@ impl Stack {
         let Some(calling) = self.legs.get_mut(key).and_then(Leg::calling) else { return };
         let (tries, wanted) = (calling.tries, calling.cancel == Cancel::No);
         calling.tries += 1;
-        let again = wanted && self.learn(key, flow, message, tries) && self.send_invite(now, key).is_ok();
+        let again =
+            wanted && self.learn(key, flow, message, tries) && self.send_invite(now, key, false).is_ok();
         if again {
             return;
         }
@@ -307,7 +332,7 @@ impl Stack {
         let Some(calling) = self.legs.get_mut(key).and_then(Leg::calling) else { return };
         let wanted = calling.cancel == Cancel::No && calling.tries < 3;
         calling.tries += 1;
-        if !(wanted && self.raise(key, message) && self.send_invite(now, key).is_ok()) {
+        if !(wanted && self.raise(key, message) && self.send_invite(now, key, false).is_ok()) {
             self.finish(key, Some(Reason::from_code(422)));
         }
     }
@@ -318,7 +343,7 @@ impl Stack {
         let Some(calling) = self.legs.get_mut(key).and_then(Leg::calling) else { return };
         let wanted = known && calling.cancel == Cancel::No && !calling.reliable;
         calling.reliable = true;
-        if !(wanted && self.send_invite(now, key).is_ok()) {
+        if !(wanted && self.send_invite(now, key, false).is_ok()) {
             self.finish(key, Some(Reason::from_code(421)));
         }
     }
@@ -473,7 +498,7 @@ impl Stack {
     }
 
     /// ACK and BYE for an answer that nobody waits for.
-    fn on_late_answer(&mut self, now: Now, (key, id): (LegKey, ClientId), message: &Message<'_>) {
+    pub(super) fn on_late_answer(&mut self, now: Now, (key, id): (LegKey, ClientId), message: &Message<'_>) {
         let Some(fork) = self.fork_of(key, message) else { return };
         let Some(leg) = self.legs.get_mut(key) else { return };
         let main = leg.main == fork;
@@ -508,6 +533,9 @@ impl Stack {
             return;
         };
         self.table.acknowledge(ack.id, &tag, written.flow, written.bytes, &mut self.out);
+        if let (Some(name), Some(trunk)) = (written.name, self.legs.get(key).map(|leg| leg.trunk)) {
+            self.hold(&name, Some(ack.id), trunk);
+        }
     }
 
     /// Gives up our INVITE: CANCEL now, or once a provisional response allows it (section 9.1).
@@ -556,6 +584,16 @@ impl Stack {
 
     /// Nothing came by the trunk's deadline, or no answer while it rang.
     pub(super) fn on_patience(&mut self, now: Now, key: LegKey, tick: Tick) {
+        if tick == Tick::Deadline {
+            let invite = self.legs.get_mut(key).and_then(Leg::calling).and_then(|calling| calling.invite);
+            if invite.is_some_and(|invite| self.by_datagram(now, invite)) {
+                let patience = self.invite_patience(key);
+                return self.arm(now, key, Tick::Deadline, patience);
+            }
+            if self.fail_over(now, key, Fault::Silent) {
+                return;
+            }
+        }
         let Some(leg) = self.legs.get_mut(key) else { return };
         match &leg.state {
             State::Calling(_) => {
@@ -579,12 +617,15 @@ impl Stack {
     /// A request of ours got no final response, or could not be sent.
     pub(super) fn on_silence(&mut self, now: Now, key: LegKey, purpose: Purpose) {
         let Some(leg) = self.legs.get_mut(key) else { return };
-        match (purpose, &leg.state) {
-            (Purpose::Invite, State::Calling(_)) => {
-                let phone = leg.phone().is_some();
+        if purpose == Purpose::Invite && leg.calling().is_some() {
+            let phone = leg.phone().is_some();
+            if !self.fail_over(now, key, Fault::Silent) {
                 let reason = if phone { FLOW_FAILED } else { Reason::from(Cause::Unreachable) };
                 self.finish(key, Some(reason));
             }
+            return;
+        }
+        match (purpose, &leg.state) {
             (Purpose::Bye(_), _) => {
                 self.end_bye(now, key);
             }

@@ -186,8 +186,9 @@ impl Stack {
         let mut flow = request.flow;
         if flow.transport == Transport::Udp {
             flow.id = listener.flow;
-            if trunk_config.hop.transport == Transport::Udp && phone.is_none() {
-                flow.remote = trunk_config.hop.address;
+            let server = self.server_at(trunk, flow.remote.ip()).filter(|_| phone.is_none());
+            if let Some(hop) = server.filter(|hop| hop.transport == Transport::Udp) {
+                flow.remote = hop.address;
             }
         }
         // What a phone calls is its own business, never the trunk's.

@@ -4,7 +4,7 @@ use crate::node::{Node, PATIENCE};
 use crate::rig::{config, localhost};
 use bridgehead::net::{Certificate, Tickets, Trust};
 use bridgehead::shard::{Config, Order, SipTls};
-use bridgehead::sip::{self, Transport, Trunk};
+use bridgehead::sip::{self, Entry, Transport, Trunk};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -160,7 +160,7 @@ fn a_length_that_overflows_or_lies_is_refused_and_floods_of_connections_are_boun
 fn registering(transport: Transport, name: Option<&str>, address: SocketAddr, tls: SipTls) -> Node {
     node(|config| {
         let hop = sip::Hop { transport, address, name: name.map(Into::into) };
-        let trunks = vec![Trunk { hop, ..Trunk::new("there", address) }];
+        let trunks = vec![Trunk { entries: vec![Entry::of(&hop)], ..Trunk::new("there", address) }];
         config.sip = Arc::new(sip::Config { trunks, ..sip::Config::default() });
         config.sip_tls = tls;
         let mut signal = bridgehead::signal::Config::default();

@@ -233,6 +233,7 @@ impl Gateway {
                 }
             }
             Output::Record(record) => self.records.push(*record),
+            Output::Dns(_) | Output::Note(_) => {}
             Output::Mail { to, mail } => self.post(net, shard, usize::from(to.0), mail),
         }
     }

@@ -71,6 +71,7 @@ impl Pair {
                     }
                     sip::Output::Connect { .. } => panic!("over UDP there is nothing to connect"),
                     sip::Output::Strikes { .. } | sip::Output::Ban { .. } => {}
+                    sip::Output::Suspect { .. } | sip::Output::Locate(_) | sip::Output::Probed { .. } => {}
                     sip::Output::Event(event) => self.events.push(event),
                     sip::Output::Paged { .. }
                     | sip::Output::Page { .. }

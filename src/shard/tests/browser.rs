@@ -121,7 +121,11 @@ impl World {
                     self.page.handle_datagram(self.now.instant, address(GATEWAY), to, &data);
                 }
                 Output::Send { socket, to, data } => self.media.push((socket, to, data)),
-                Output::Unbind { .. } | Output::Close { .. } | Output::Record(_) => {}
+                Output::Unbind { .. }
+                | Output::Close { .. }
+                | Output::Record(_)
+                | Output::Dns(_)
+                | Output::Note(_) => {}
                 Output::Mail { .. } => panic!("there is one shard"),
             }
         }

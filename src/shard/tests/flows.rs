@@ -11,7 +11,8 @@ const FAR: &str = "203.0.113.5:40000";
 fn trunked() -> Config {
     let mut config = config();
     let hop = sip::Hop { transport: Transport::Tcp, ..sip::Hop::udp(address("203.0.113.5:5060")) };
-    let trunks = vec![Trunk { hop, ..Trunk::new("far", address("203.0.113.5:5060")) }];
+    let trunks =
+        vec![Trunk { entries: vec![sip::Entry::of(&hop)], ..Trunk::new("far", address("203.0.113.5:5060")) }];
     config.sip = Arc::new(sip::Config { trunks, ..sip::Config::default() });
     config
 }

@@ -5,6 +5,7 @@ mod bans;
 mod browser;
 mod exchanges;
 mod flows;
+mod locating;
 mod trace;
 
 use super::*;
@@ -91,7 +92,11 @@ fn hear(core: &mut Core, now: Now) -> Heard {
             Output::Mail { to, mail } => heard.mail.push((to, mail)),
             Output::Send { socket, to, .. } => heard.sent.push((socket, to)),
             Output::Connect { flow, .. } => heard.connects.push(flow),
-            Output::Bind { .. } | Output::Unbind { .. } | Output::Record(_) => {}
+            Output::Bind { .. }
+            | Output::Unbind { .. }
+            | Output::Record(_)
+            | Output::Dns(_)
+            | Output::Note(_) => {}
         }
     }
     core.check_invariants();

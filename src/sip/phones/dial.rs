@@ -1,9 +1,9 @@
 //! Calls to phones: down the flow that they are registered by.
 
-use super::super::leg::{Able, Calling, Change, Leg, State, TICKS, Tick};
+use super::super::leg::{Able, Calling, Change, Leg, State, TICKS, Tick, Way};
 use super::super::session_id::Names;
 use super::super::session_timer::Clock;
-use super::super::{Stack, digest, home, policy, uac};
+use super::super::{Hop, Stack, digest, home, policy, uac};
 use super::table::{PhoneKey, State as BindingState};
 use super::{Line, nat};
 use crate::base::Now;
@@ -45,7 +45,10 @@ impl Stack {
         let hidden = dial.carried.privacy.hides_caller();
         let caller = if hidden { Party::default() } else { dial.caller.clone() };
         let near = dial.carried.session.unwrap_or_else(|| self.new_session_id());
-        let calling = Calling { to, ..self.calling(dial, trunk, uri, data) };
+        let hop = Hop { transport: flow.transport, address: flow.remote, name: None };
+        let rest = std::collections::VecDeque::new();
+        let way = Way { hop, rest, brief: false, answered: false, heard: false, user: tag.clone() };
+        let calling = Calling { to, ..self.calling(dial, trunk, uri, (data, way)) };
         let leg = Leg {
             id: dial.leg,
             known: true,
@@ -78,7 +81,7 @@ impl Stack {
         let key = self.insert(leg).ok_or(Cause::Overloaded)?;
         self.link(key, dial.with);
         self.arm(now, key, Tick::Ring, ring);
-        if let Err(cause) = self.send_invite(now, key) {
+        if let Err(cause) = self.send_invite(now, key, false) {
             self.finish(key, Some(cause.into()));
         }
         Ok(())

@@ -372,7 +372,10 @@ impl Stack {
         let Some(trunk_id) = config.phones.as_ref().map(|phones| phones.trunk) else { return false };
         let Some(trunk) = config.trunks.get(usize::from(trunk_id.0)) else { return false };
         let Some(listener) = self.listener(trunk.realm) else { return false };
-        let Some(flow) = self.reach(trunk.realm, &trunk.hop, Some(trunk_id)) else { return false };
+        let hop = self.favourite(now, trunk_id);
+        let Some(flow) = hop.and_then(|hop| self.reach(trunk.realm, &hop, Some(trunk_id))) else {
+            return false;
+        };
         self.phones.cseq += 1;
         let cseq = self.phones.cseq;
         let contact: Vec<String> = match self.phones.asking.get(key) {
@@ -470,7 +473,8 @@ impl Stack {
     ) {
         self.counters.challenges += 1;
         let trunk = self.config.phones.as_ref().and_then(|p| self.config.trunks.get(usize::from(p.trunk.0)));
-        let trusted = trunk.is_some_and(|trunk| trunk.is_source(flow.remote.ip()));
+        let trunk_id = self.config.phones.as_ref().map(|phones| phones.trunk);
+        let trusted = trunk_id.is_some_and(|trunk| self.is_source(trunk, flow.remote.ip()));
         let realm = trunk.and_then(|trunk| trunk.digest_realm.clone());
         let Some(asking) = self.phones.asking.get_mut(key) else { return };
         let tries = asking.tries;

@@ -172,7 +172,7 @@ impl Stack {
         }
         let Some(other) = self.legs.get_mut(partner) else { return true };
         other.line().pass = pass;
-        if let Err(cause) = self.send_invite(now, partner) {
+        if let Err(cause) = self.send_invite(now, partner, false) {
             self.finish(partner, Some(Reason::from(cause)));
         }
         true
@@ -187,9 +187,9 @@ impl Stack {
         source: std::net::IpAddr,
     ) -> bool {
         let Some((phone, waiting)) = self.asker(key) else { return false };
-        let trunk = self.legs.get(key).and_then(|leg| self.config.trunks.get(usize::from(leg.trunk.0)));
+        let trunk = self.legs.get(key).map(|leg| leg.trunk);
         let headers = challenges(message);
-        if headers.is_empty() || trunk.is_none_or(|trunk| !trunk.is_source(source)) {
+        if headers.is_empty() || trunk.is_none_or(|trunk| !self.is_source(trunk, source)) {
             return false;
         }
         let Some(leg) = self.legs.get_mut(phone) else { return false };
@@ -309,7 +309,7 @@ impl Stack {
         if self.config.phones.is_none() {
             return;
         }
-        let guest = self.config.is_guest(&request.flow);
+        let guest = self.is_guest(&request.flow);
         let Some(leg) = self.legs.get_mut(key).filter(|leg| leg.phone().is_some()) else { return };
         if guest {
             leg.flow = request.flow;

@@ -11,7 +11,7 @@ fn spare(n: u32) -> crate::base::FlowId {
 fn net(transport: Transport, spares: u32) -> Net {
     let mut net = Net::scripted(|config| {
         let name = transport.is_secure().then(|| "trunk.example".into());
-        config.trunks[0].hop = Hop { transport, address: at(B), name };
+        config.trunks[0].entries = vec![crate::sip::Entry::of(&Hop { transport, address: at(B), name })];
     });
     net.stack(0).listen_secure(RealmId(0), at("192.0.2.1:5061"));
     for n in 0..spares {

@@ -5,15 +5,18 @@ mod carried;
 mod carriers;
 mod changes;
 mod errands;
+mod failover;
 mod hostile;
 mod inform;
 mod links;
 mod lossy;
+mod names;
 mod phones;
 mod policy;
 mod refers;
 mod registers;
 mod reliable;
+mod scout;
 mod script;
 mod scripted;
 mod shards;
@@ -61,6 +64,12 @@ pub struct Node {
     pub named: Vec<(LegId, String)>,
     /// Connections that were asked for, and the names that certificates must have.
     pub connects: Vec<(Flow, Option<Arc<str>>)>,
+    /// Servers that failed a request, and for how long they want to be left alone.
+    pub suspects: Vec<(SocketAddr, Option<Duration>)>,
+    /// Names that were asked for.
+    pub sought: Vec<crate::sip::Target>,
+    /// Probes' numbers and outcomes.
+    pub probed: Vec<(u32, Option<u16>)>,
     mint: Mint,
 }
 
@@ -141,18 +150,18 @@ impl Net {
                 stack
             })
             .collect();
-        let (events, registered, connects) = (Vec::new(), Vec::new(), Vec::new());
-        let errands = Vec::new();
-        let mint = Mint::new(ShardId(0), true);
         self.nodes.push(Node {
             at: at(own),
             shards,
-            events,
-            errands,
-            registered,
+            events: Vec::new(),
+            errands: Vec::new(),
+            registered: Vec::new(),
             named: Vec::new(),
-            connects,
-            mint,
+            connects: Vec::new(),
+            suspects: Vec::new(),
+            sought: Vec::new(),
+            probed: Vec::new(),
+            mint: Mint::new(ShardId(0), true),
         });
     }
 
@@ -190,6 +199,11 @@ impl Net {
                         let from = self.nodes[node].at;
                         self.send(from, flow.remote, data);
                     }
+                    Output::Suspect { hop, wait, .. } => {
+                        self.nodes[node].suspects.push((hop.address, wait));
+                    }
+                    Output::Locate(target) => self.nodes[node].sought.push(target),
+                    Output::Probed { number, code } => self.nodes[node].probed.push((number, code)),
                     Output::Connect { flow, name, .. } => self.nodes[node].connects.push((flow, name)),
                     // Heard by tests of their own.
                     Output::Event(Event::Named { leg, session }) => {
@@ -265,7 +279,7 @@ impl Net {
             remote: wire.from,
             realm: RealmId(0),
         };
-        let guest = Some(flow(0)).filter(|flow| self.nodes[node].shards[0].config.is_guest(flow));
+        let guest = Some(flow(0)).filter(|flow| self.nodes[node].shards[0].is_guest(flow));
         let shard = usize::from(home(&wire.data, shards, guest.as_ref()).0);
         let flow = flow(shard as u8);
         self.input(node, shard, Input::Message { flow, data: &wire.data });
@@ -370,11 +384,32 @@ impl Net {
 
     /// The script at B answers a request of node 0.
     pub fn answer(&mut self, request: &str, code: u16, tag: &str, headers: Headers<'_>, body: Option<&str>) {
+        self.answer_from(B, request, code, tag, headers, body);
+    }
+
+    /// A script elsewhere does.
+    pub fn answer_from(
+        &mut self,
+        from: &str,
+        request: &str,
+        code: u16,
+        tag: &str,
+        headers: Headers<'_>,
+        body: Option<&str>,
+    ) {
         let message = Message::parse(request.as_bytes()).unwrap();
         let body = body.map(str::as_bytes);
         let answer = Answer { code, tag, headers, server: "", body };
         let data = answer.write(&message, at(A)).unwrap();
-        self.send(at(B), at(A), data);
+        self.send(at(from), at(A), data);
+    }
+
+    /// What came to the script at this address, taken out; only what begins so.
+    pub fn take_at(&mut self, place: &str, start: &str) -> Vec<String> {
+        let mine =
+            |entry: &(SocketAddr, SocketAddr, String)| entry.0 == at(place) && entry.2.starts_with(start);
+        let taken = self.inbox.extract_if(.., |entry| mine(entry));
+        taken.map(|entry| entry.2).collect()
     }
 
     /// Everything has been cleaned up.

@@ -195,6 +195,10 @@ fn routes_and_target_are_those_of_the_answer() {
     ];
     net.answer(&invite, 200, "b1", &headers, Some(&sdp_text(2)));
     net.run(Duration::from_millis(100));
+    // Nobody knows that name: the dialog goes on where it began.
+    let target = crate::sip::Target::parse("far.example", Some(Transport::Udp)).unwrap();
+    net.input(0, 0, Input::Located { target, hops: Vec::new() });
+    net.run(Duration::from_millis(100));
     let ack = net.take("ACK").remove(0);
     // Reversed: the far proxy is the last of the caller's.
     assert!(ack.starts_with("ACK sip:bob@10.0.0.9:5099 SIP/2.0"));

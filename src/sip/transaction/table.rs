@@ -224,7 +224,7 @@ impl<O: Copy> Table<O> {
     }
 
     /// Sends a request the other way that it has, from the start; false where it has none.
-    fn go_instead(&mut self, now: Now, id: ClientId, out: &mut Outbox) -> bool {
+    pub fn go_instead(&mut self, now: Now, id: ClientId, out: &mut Outbox) -> bool {
         let Some(asked) = self.clients.get_mut(id) else { return false };
         let Some(instead) = asked.instead.take() else { return false };
         (asked.flow, asked.bytes) = *instead;
@@ -455,6 +455,27 @@ impl<O: Copy> Table<O> {
             }
         }
         gone
+    }
+
+    /// A client transaction is somebody else's business from now on, who only cleans up behind it: its request is not
+    /// sent again.
+    pub fn abandon(&mut self, id: ClientId, owner: O) {
+        let Some(asked) = self.clients.get_mut(id) else { return };
+        (asked.owner, asked.instead) = (owner, None);
+        if let Some(again) = asked.armed.again.take() {
+            self.wheel.cancel(again);
+        }
+    }
+
+    /// Whatever a client transaction sends from now on goes there.
+    pub fn redirect(&mut self, id: ClientId, from: &Flow, to: Flow) {
+        let Some(asked) = self.clients.get_mut(id) else { return };
+        if asked.flow == *from {
+            asked.flow = to;
+        }
+        for (_, flow, _) in asked.acks.iter_mut().filter(|(_, flow, _)| flow == from) {
+            *flow = to;
+        }
     }
 
     /// Whose business a client transaction is.
