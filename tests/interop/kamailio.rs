@@ -23,7 +23,11 @@ pub struct Kamailio {
 impl Kamailio {
     /// Starts it; numbers that begin with 9 go to 127.0.0.1 at `peer`, whose calls need no credentials.
     pub fn start(scene: &Scene, peer: u16) -> Kamailio {
-        let port = free_port();
+        Kamailio::start_at(scene, free_port(), peer)
+    }
+
+    /// The same on a port that is known before.
+    pub fn start_at(scene: &Scene, port: u16, peer: u16) -> Kamailio {
         let config = include_str!("kamailio.cfg")
             .replace("@PORT@", &port.to_string())
             .replace("@PEER_PORT@", &peer.to_string())

@@ -1,7 +1,7 @@
 //! Real peers against the real binary, judged by what is heard at both ends.
 //!
 //! Each test has a [`scene::Scene`]: a folder under `target/interop` for its logs, and the processes that it started,
-//! which end with it. Peers: Chromium, Firefox, SIPp, Kamailio, baresip; `tests/run` installs them.
+//! which end with it. Peers: Chromium, Firefox, SIPp, Kamailio, baresip, dnsmasq; `tests/run` installs them.
 #![allow(clippy::disallowed_methods)] // These tests live in real time.
 
 mod baresip;
@@ -13,6 +13,7 @@ mod firefox;
 mod gateway;
 mod harness;
 mod kamailio;
+mod locating;
 mod losing;
 mod lossy;
 mod netns;
