@@ -51,7 +51,7 @@ fn silent() -> (UdpSocket, u16) {
 
 /// What it got so far that begins so.
 fn got(socket: &UdpSocket, start: &str) -> Vec<String> {
-    let mut buffer = [0; 65_535];
+    let mut buffer = vec![0; 65_535];
     let read = std::iter::from_fn(|| socket.recv(&mut buffer).ok().map(|count| buffer[..count].to_vec()));
     let texts = read.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     texts.filter(|text| text.starts_with(start)).collect()

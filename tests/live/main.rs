@@ -1,6 +1,7 @@
 //! Real sockets, on loopback only: what the kernel does is asserted, not assumed.
 
 mod counting;
+mod ended;
 mod forward;
 mod latch;
 mod net;

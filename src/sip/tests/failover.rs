@@ -377,7 +377,7 @@ fn a_long_request_whose_connection_does_not_come_up_goes_as_a_datagram_before_an
     net.run(Duration::from_millis(1_900));
     let sent = net.take_at(B, "INVITE");
     assert!(sent.len() == 1 && header(&sent[0], "Via").starts_with("SIP/2.0/TCP "), "{sent:?}");
-    net.run(Duration::from_millis(1_000));
+    net.run(seconds(1));
     let sent = net.take_at(B, "INVITE");
     assert!(header(&sent[0], "Via").starts_with("SIP/2.0/UDP "), "{sent:?}");
     assert_eq!((net.take_at(C, "INVITE").len(), net.nodes[0].suspects.len()), (0, 0));

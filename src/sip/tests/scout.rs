@@ -95,6 +95,7 @@ impl World {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as it stands in a trunk")]
 fn probe() -> Option<Probe> {
     Some(Probe { interval: seconds(20), down_after: 2, up_after: 2, ..Probe::default() })
 }

@@ -7,6 +7,7 @@ use crate::base::{Key, Map, Now, ShardId, Slab, TimerId, Wheel};
 use crate::sip::config::Timers;
 use crate::sip::{Flow, Output};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 macro_rules! keys {
@@ -89,11 +90,11 @@ struct Asked<O> {
 #[derive(Debug)]
 struct Served<O> {
     machine: ServerMachine,
-    pace: Pace,
     flow: Flow,
-    key: Box<[u8]>,
+    /// Shared with the index, as what follows.
+    key: Arc<[u8]>,
     /// Call-ID, From tag and CSeq, by which a merged request is known.
-    merge: Box<[u8]>,
+    merge: Arc<[u8]>,
     /// Our To tag.
     tag: Box<str>,
     /// The request, until the final response.
@@ -150,8 +151,8 @@ pub(in crate::sip) struct Table<O> {
     clients: Slab<ClientId, Asked<O>>,
     by_branch: Map<Box<str>, ClientId>,
     servers: Slab<ServerId, Served<O>>,
-    by_key: Map<Box<[u8]>, ServerId>,
-    by_merge: Map<Box<[u8]>, ServerId>,
+    by_key: Map<Arc<[u8]>, ServerId>,
+    by_merge: Map<Arc<[u8]>, ServerId>,
     wheel: Wheel<Alarm>,
 }
 
@@ -343,12 +344,12 @@ impl<O: Copy> Table<O> {
         } else {
             ServerMachine::Other(Server::begin())
         };
+        let (key, merge): (Arc<[u8]>, Arc<[u8]>) = (begin.key.into(), begin.merge.into());
         let served = Served {
             machine,
-            pace: self.pace(&begin.flow),
             flow: begin.flow,
-            key: begin.key.into(),
-            merge: begin.merge.into(),
+            key: Arc::clone(&key),
+            merge: Arc::clone(&merge),
             tag: begin.tag.into(),
             request: begin.request.into(),
             response: Vec::new(),
@@ -356,9 +357,9 @@ impl<O: Copy> Table<O> {
             armed: Armed::default(),
         };
         let id = self.servers.insert(served).ok()?;
-        self.by_key.insert(begin.key.into(), id);
-        if !begin.merge.is_empty() {
-            self.by_merge.insert(begin.merge.into(), id);
+        self.by_key.insert(key, id);
+        if !merge.is_empty() {
+            self.by_merge.insert(merge, id);
         }
         Some(id)
     }
@@ -556,7 +557,7 @@ impl<O: Copy> Table<O> {
             Event::Expire => served.armed.bound = None,
             _ => {}
         }
-        let step = served.handle(event);
+        let step = served.handle(Pace::new(&self.timers, served.flow.transport.is_stream()), event);
         if step.send.is_some() && !served.response.is_empty() {
             out.push_back(Output::Send { flow: served.flow, data: served.response.clone() });
         }
@@ -634,10 +635,10 @@ impl<O> Asked<O> {
 }
 
 impl<O> Served<O> {
-    fn handle(&mut self, event: Event) -> Step {
+    fn handle(&mut self, pace: Pace, event: Event) -> Step {
         match &mut self.machine {
-            ServerMachine::Invite(machine) => machine.handle(self.pace, event),
-            ServerMachine::Other(machine) => machine.handle(self.pace, event),
+            ServerMachine::Invite(machine) => machine.handle(pace, event),
+            ServerMachine::Other(machine) => machine.handle(pace, event),
         }
     }
 
