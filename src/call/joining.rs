@@ -26,7 +26,11 @@ impl Calls {
             let end = call.end(leg)?;
             Some(call.policy(&config, end))
         };
-        if policy(self) != Some(Transfers::Local) {
+        let policy = policy(self);
+        if !matches!(policy, Some(Transfers::Local | Transfers::Pass)) {
+            return refuse(&mut self.core, Cause::Declined.into());
+        }
+        if policy == Some(Transfers::Pass) {
             // Whoever is sent there knows nothing of the leg that asks, but of the one behind it.
             transfer.replaces = behind.filter(|leg| leg.side() == Side::Sip).map(Replaces::Leg);
             if transfer.replaces.is_some() {

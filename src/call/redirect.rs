@@ -124,6 +124,8 @@ impl Call {
         core.close(&mut self.outgoing);
         core.legs.insert(half.leg, self.id);
         self.outgoing = half;
+        // The one before may have been heard already.
+        self.joined = false;
         self.places.target = held;
         (self.facts.target, self.facts.dialled, self.rest) = (Target::Trunk(trunk), party, trunks);
         self.facts.hops -= 1;

@@ -68,10 +68,17 @@ impl Call {
 
     /// What is done with a transfer that this end's party asks for.
     pub(super) fn policy(&mut self, config: &Config, end: End) -> Transfers {
+        // Its calls are its own server's business: what we dialled for it we would have to answer for.
+        let phone = match end {
+            End::In => matches!(self.facts.source, Source::Phone(_)),
+            End::Out => matches!(self.facts.target, Target::Phone(_)),
+        };
         let (half, other) = self.halves(end);
         let of = |half: &Half| half.trunk.and_then(|trunk| config.trunk(trunk)).and_then(|it| it.transfer);
         match (of(if half.is_sip() { half } else { other }), half.is_sip()) {
-            (Some(Transfers::Pass), _) if !other.is_sip() => Transfers::Local,
+            (Some(Transfers::Pass), _) if other.is_sip() => Transfers::Pass,
+            (Some(Transfers::Local | Transfers::Pass), _) if phone => Transfers::Refuse,
+            (Some(Transfers::Pass), _) => Transfers::Local,
             (Some(policy), _) => policy,
             // Whoever is called may not let us call whom it likes, until it is trusted with that.
             (None, true) => Transfers::Refuse,
@@ -308,7 +315,10 @@ impl Call {
         };
         core.leg(Command::Answer { leg: half.leg, session: Some(session) });
         core.wheel.cancel(third.timer);
-        let Third { end, half, held, .. } = *third;
+        let Third { end, half, .. } = *third;
+        // It comes where another leg of the same trunk was, and has the place that was taken for that one.
+        let place = if end == End::In { &mut self.places.source } else { &mut self.places.target };
+        let held = place.take();
         let early = matches!(self.state, State::Ringing(_));
         self.take_place(core, end, half, (party, held));
         if early {

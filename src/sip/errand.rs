@@ -411,9 +411,7 @@ impl Stack {
             return false;
         };
         let owner = Owner::Errand(ErrandKey { id, turn: entry.turn });
-        let begun = self.table.begin(now, flow, (&branch, method), bytes, owner, &mut self.out);
-        self.counters.full_transactions += u64::from(begun.is_none());
-        begun.is_some()
+        self.begin(now, flow, (&branch, method), bytes, owner).is_some()
     }
 
     pub(super) fn on_errand_response(

@@ -63,9 +63,10 @@ pub(super) fn replaces(dialog: &Dialog) -> String {
     format!("{call_id};to-tag={to_tag};from-tag={from_tag}{early}")
 }
 
-/// The value of Referred-By: a party at its own host, else at `domain`.
+/// The value of Referred-By: a party at `domain`, whatever host it had on the side that it comes from.
 pub(super) fn referred_by(party: &Party, domain: &str) -> Option<String> {
-    (!party.user.is_empty()).then(|| format!("<{}>", uri_of(party, domain)))
+    let hidden = Party { host: String::new(), ..party.clone() };
+    (!party.user.is_empty()).then(|| format!("<{}>", uri_of(&hidden, domain)))
 }
 
 fn uri_of(party: &Party, domain: &str) -> String {
