@@ -411,7 +411,13 @@ impl Core {
                 self.counters.steered_texts += 1;
                 self.outputs.push_back(Output::Mail { to, mail: Mail::Text { flow, text } });
             }
-            None => self.hub.handle_input(now, signal::Input::Message { flow, text: &text }),
+            None => {
+                self.hub.handle_input(now, signal::Input::Message { flow, text: &text });
+                // At once: what came with it in one read goes the same way.
+                if let Some((to, source, text)) = self.hub.take_move(flow) {
+                    self.move_text(flow, to, source, text);
+                }
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use super::open::{Door, Seat};
 use super::pace::{Pace, Part};
 use super::queries::Queries;
 use super::ready::Ready;
-use crate::base::{FlowId, Now, Random, RealmId, ShardId, SocketId, counters};
+use crate::base::{FlowId, Now, Random, RealmId, Set, ShardId, SocketId, counters};
 use crate::call::Record;
 use crate::net::{self, BATCH, Batch, Certificate, Poll, Received, Sockets, Stream};
 use crate::sip::Note;
@@ -76,7 +76,7 @@ pub struct Loop {
     pub(super) sip_tls: SipTls,
     /// Connections whose TLS may not be up yet, oldest first, and how many of them there are.
     pub(super) handshakes: VecDeque<(Instant, FlowId)>,
-    pub(super) shaking: usize,
+    pub(super) shaking: Set<FlowId>,
     pub(super) batch: Batch,
     pub(super) own: Batch,
     pub(super) buffer: Box<[u8]>,
@@ -133,7 +133,7 @@ impl Loop {
             certificate: config.http.certificate.clone(),
             sip_tls: config.sip_tls.clone(),
             handshakes: VecDeque::new(),
-            shaking: 0,
+            shaking: Set::default(),
             batch: Batch::default(),
             own: Batch::default(),
             buffer: vec![0; 1 << 16].into_boxed_slice(),
@@ -450,7 +450,7 @@ impl Loop {
         let mut gauges = self.core.gauges();
         gauges.push(("io_uring", u64::from(self.sockets.has_ring())));
         gauges.push(("load", u64::from(self.pace.load())));
-        gauges.push(("handshakes", self.shaking as u64));
+        gauges.push(("handshakes", self.shaking.len() as u64));
         let (sent, received) = self.mailboxes.passed();
         counters.extend([("loop", "mail_sent", sent), ("loop", "mail_received", received)]);
         Snapshot {

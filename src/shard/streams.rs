@@ -67,7 +67,7 @@ impl Loop {
             Speech::Sip(..) => None,
         };
         if let Some(certificate) = certificate
-            && (self.shaking >= self.config.caps.handshakes || !stream.secure(certificate))
+            && (self.shaking.len() >= self.config.caps.handshakes || !stream.secure(certificate))
         {
             self.counters.handshakes_full += 1;
             return;
@@ -119,7 +119,7 @@ impl Loop {
             self.streams.resize_with(slot + 1, || None);
         }
         if stream.is_handshaking() {
-            self.shaking += 1;
+            self.shaking.insert(flow);
             self.handshakes.push_back((now.instant + self.config.caps.handshake_time, flow));
         }
         self.streams[slot] = Some((flow, stream));
@@ -156,8 +156,8 @@ impl Loop {
             self.write_stream(now, flow);
             self.read_stream(now, flow, &mut budget);
             let up = |stream: &mut Stream| !stream.is_handshaking();
-            if shaking && Self::stream(&mut self.streams, flow).is_some_and(up) {
-                self.shaking -= 1;
+            // One that failed with the end of its handshake is not counted any more.
+            if Self::stream(&mut self.streams, flow).is_some_and(up) && self.shaking.remove(&flow) {
                 self.counters.handshakes += 1;
                 self.note_risen(now, flow);
             }
@@ -247,7 +247,7 @@ impl Loop {
 
     pub(super) fn close_stream(&mut self, flow: FlowId) {
         if let Some(stream) = Self::stream(&mut self.streams, flow) {
-            self.shaking -= usize::from(stream.is_handshaking());
+            self.shaking.remove(&flow);
             stream.shut();
             self.streams[flow.slot() as usize] = None;
         }

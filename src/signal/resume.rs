@@ -14,6 +14,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::net::IpAddr;
 
 /// What a browser shows to come back: parsed, not believed.
 pub(super) struct Ticket {
@@ -191,6 +192,19 @@ impl Hub {
         let source = self.forget_unknown(flow).and_then(|unknown| unknown.source);
         self.counters.moved += 1;
         self.outbox.push_back(Output::Move { flow, to, source, text: text.to_owned() });
+    }
+
+    /// Takes back that a connection's session lives elsewhere, for who must know before the connection brings more: where
+    /// to, whence it came, and what it brought.
+    pub fn take_move(&mut self, flow: FlowId) -> Option<(ShardId, Option<IpAddr>, String)> {
+        let place = self
+            .outbox
+            .iter()
+            .rposition(|it| matches!(it, Output::Move { flow: moved, .. } if *moved == flow))?;
+        match self.outbox.remove(place)? {
+            Output::Move { to, source, text, .. } => Some((to, source, text)),
+            _ => None,
+        }
     }
 }
 

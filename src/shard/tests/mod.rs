@@ -124,6 +124,26 @@ fn user_of(shard: u8) -> String {
 }
 
 #[test]
+fn what_comes_in_one_read_with_the_sign_in_goes_home_too_and_so_does_an_end() {
+    let (config, now) = (Arc::new(config()), clock());
+    let close = [0x88, 0x80, 0, 0, 0, 0];
+    for (more, is_text) in [(frame(r#"{"type":"ping","id":2}"#), true), (close.to_vec(), false)] {
+        let mut here = core(&config, now, 0, 2);
+        let flow = here.opened(now, address("203.0.113.5:4000")).unwrap();
+        here.bytes(now, flow, UPGRADE);
+        hear(&mut here, now);
+        here.bytes(now, flow, &[sign_in(&user_of(1)), more].concat());
+        let mail = hear(&mut here, now).mail;
+        assert!(matches!(mail[0], (ShardId(1), Mail::Moved { .. })));
+        match &mail[1] {
+            (ShardId(1), Mail::Text { .. }) => assert!(is_text),
+            (ShardId(1), Mail::Closed { .. }) => assert!(!is_text),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_text_goes_home_by_mail_and_so_do_answers_later_texts_and_the_end() {
     let (config, now) = (Arc::new(config()), clock());
     let (mut here, mut home) = (core(&config, now, 0, 2), core(&config, now, 1, 2));
