@@ -91,6 +91,10 @@ impl Call {
             return Some((VecDeque::from([trunk]), self.facts.route));
         }
         let config = core.config.clone();
+        // As the server that names it would dial the number itself.
+        if let Some(plan) = config.trunk(trunk).and_then(|trunk| trunk.dialled.as_ref()) {
+            party.user = plan.normalise(&party.user);
+        }
         let found = config.route(&Asked {
             source: &self.facts.source,
             side: self.incoming.leg.side(),
@@ -128,6 +132,8 @@ impl Call {
         self.joined = false;
         self.places.target = held;
         (self.facts.target, self.facts.dialled, self.rest) = (Target::Trunk(trunk), party, trunks);
+        // Its longest duration holds for the call.
+        self.facts.route = route;
         self.facts.hops -= 1;
         core.open(&mut self.outgoing, None);
         self.state = State::Preparing(Preparing { offer, ring });

@@ -141,6 +141,12 @@ impl Call {
             (None, Some(trunk)) => Source::Trunk(trunk),
             (None, None) => return Err(Cause::NotFound.into()),
         };
+        // As it would dial the number itself.
+        if let Source::Trunk(trunk) = source
+            && let Some(plan) = config.trunk(trunk).and_then(|trunk| trunk.dialled.as_ref())
+        {
+            to.user = plan.normalise(&to.user);
+        }
         let asked = Asked {
             source: &source,
             side: half.leg.side(),
