@@ -1,5 +1,6 @@
 //! Bodies of several parts (RFC 2046 section 5.1, RFC 5621): read by borrowing, and written.
 
+use super::rules;
 use super::write::SDP;
 use crate::leg::Part;
 use sip_codec::{MediaType, Name};
@@ -60,12 +61,10 @@ impl Piece<'_> {
 
     /// A part of its own, on single lines.
     pub fn to_part(self) -> Part {
-        // A fold is one space (RFC 3261 section 7.3.1).
-        let line = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
         Part {
-            kind: line(self.kind),
-            disposition: line(self.disposition),
-            id: line(self.id),
+            kind: rules::unfolded(self.kind),
+            disposition: rules::unfolded(self.disposition),
+            id: rules::unfolded(self.id),
             bytes: self.bytes.to_vec(),
         }
     }

@@ -266,10 +266,10 @@ fn add(data: &mut Data, name: &str, value: String) -> bool {
 }
 
 /// Hosts of the side that a message came from, in lower case.
-struct Places(Vec<String>);
+pub(super) struct Places(Vec<String>);
 
 impl Places {
-    fn of(message: &Message<'_>) -> Places {
+    pub fn of(message: &Message<'_>) -> Places {
         let mut hosts: Vec<String> = Vec::new();
         let mut add = |host: Option<Host<'_>>| match host {
             Some(Host::Name(name)) => hosts.push(name.to_ascii_lowercase()),
@@ -292,7 +292,7 @@ impl Places {
     }
 
     /// Whether a value names one of them, or any address that only means something inside.
-    fn are_named_in(&self, value: &str) -> bool {
+    pub fn are_named_in(&self, value: &str) -> bool {
         let lower = value.to_ascii_lowercase();
         let of_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':');
         lower.split(|c| !of_host(c)).any(|word| {
@@ -312,13 +312,8 @@ fn is_in_body(value: &str) -> bool {
     sip_codec::split_list(value).all(|place| place.starts_with("<cid:"))
 }
 
-/// Whether a value names a place of the message's sender, or any address that only means something inside.
-pub(super) fn names_a_place(message: &Message<'_>, value: &str) -> bool {
-    Places::of(message).are_named_in(value)
-}
-
 /// An address that only means something within a network (RFC 1918, 3927, 4193, 6598).
-fn is_inside(ip: IpAddr) -> bool {
+pub(super) fn is_inside(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(v4) => {
             let [a, b, ..] = v4.octets();

@@ -10,6 +10,7 @@ use super::phones::{self, Line, PhoneKey};
 use super::reason::{self, Reasons};
 use super::refer::Refer;
 use super::reliable::{Held, Use};
+use super::rules::{self, Places};
 use super::session_id::{self, Names};
 use super::session_timer::{Asked, Clock};
 use super::stack::{Ask, Listener, Owner};
@@ -20,6 +21,7 @@ use crate::base::{Now, Side};
 use crate::leg::{self, Callee, Cause, Event, Incoming, Party, Reason, SessionId, Source, TrunkId};
 use crate::sdp::Session;
 use sip_codec::{Message, Method, Name, NameAddr, Refresher, Scheme, SessionExpires, Uri};
+use std::cell::OnceCell;
 use std::time::Duration;
 
 /// RFC 3261 section 13.3.1.1: a provisional response at least once a minute.
@@ -157,10 +159,11 @@ impl Stack {
         if self.config.attach.is_empty() {
             return data;
         }
+        // Most calls have nothing attached.
+        let places = OnceCell::new();
         for line in message.iter().filter(|line| self.config.attach.allows(line.name.as_str())) {
-            // A fold is one space (RFC 3261 section 7.3.1).
-            let value = line.value.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-            if super::rules::names_a_place(message, &value) {
+            let value = rules::unfolded(line.value);
+            if places.get_or_init(|| Places::of(message)).are_named_in(&value) {
                 self.counters.attach_refused += 1;
                 continue;
             }

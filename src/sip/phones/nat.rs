@@ -1,22 +1,8 @@
 //! What a phone behind a NAT says of where it hears media (RFC 7362 section 4).
 
 use crate::sdp::{Connection, Session};
+use crate::sip::rules::is_inside;
 use std::net::IpAddr;
-
-/// Whether an address means something only within somebody's own network.
-fn is_private(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            // RFC 6598 section 7: shared address space.
-            ip.is_private() || ip.is_link_local() || ip.is_loopback() || (a == 100 && b & 0xc0 == 64)
-        }
-        IpAddr::V6(ip) => {
-            // RFC 4193 and RFC 4291 section 2.5.6.
-            ip.is_loopback() || ip.segments()[0] & 0xfe00 == 0xfc00 || ip.segments()[0] & 0xffc0 == 0xfe80
-        }
-    }
-}
 
 /// Puts the address that a phone's SIP came from in place of private ones that it says itself. Its port is learned from
 /// the first packets, which must come from that address. With ICE the phone finds its way by itself.
@@ -27,7 +13,7 @@ pub(super) fn mend(session: &mut Session, source: IpAddr) {
             continue;
         }
         let said = session.connection(media).and_then(|connection| connection.address.ip());
-        if said.is_none_or(|said| said == source || !is_private(said)) {
+        if said.is_none_or(|said| said == source || !is_inside(said)) {
             continue;
         }
         let media = &mut session.media[n];

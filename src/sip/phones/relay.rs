@@ -10,6 +10,7 @@ use super::table::{PhoneKey, way};
 use crate::base::Now;
 use crate::leg::{Cause, Reason};
 use crate::sip::leg::Purpose;
+use crate::sip::rules::unfolded;
 use sip_codec::{Challenge, Message, Name, NameAddr};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -50,12 +51,12 @@ pub(in crate::sip) fn credentials(message: &Message<'_>) -> Passed {
     let names = [(Name::Authorization, "Authorization"), (Name::ProxyAuthorization, "Proxy-Authorization")];
     let all =
         names.into_iter().flat_map(|(name, text)| message.headers(name).map(move |value| (text, value)));
-    all.take(MOST).map(|(name, value)| (name, one_line(value))).collect()
+    all.take(MOST).map(|(name, value)| (name, unfolded(value))).collect()
 }
 
 /// Headers of a response that pass as they are.
 pub(super) fn copied<'a>(message: &Message<'_>, names: &[Name<'a>]) -> Vec<(Name<'a>, String)> {
-    let values = |name: &Name<'a>| message.headers(*name).map(one_line).map(|value| (*name, value)).collect();
+    let values = |name: &Name<'a>| message.headers(*name).map(unfolded).map(|value| (*name, value)).collect();
     names.iter().flat_map(|name| -> Vec<_> { values(name) }).take(8).collect()
 }
 
@@ -63,11 +64,6 @@ pub(super) fn copied<'a>(message: &Message<'_>, names: &[Name<'a>]) -> Vec<(Name
 pub(super) fn challenges(message: &Message<'_>) -> Vec<(Name<'static>, String)> {
     let headers = copied(message, &[Name::WwwAuthenticate, Name::ProxyAuthenticate]);
     headers.into_iter().map(|(name, value)| (name, without_integrity(value))).collect()
-}
-
-/// Folds become one space (RFC 3261 section 7.3.1).
-fn one_line(value: &str) -> String {
-    value.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 fn without_integrity(value: String) -> String {
